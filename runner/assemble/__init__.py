@@ -1,0 +1,1 @@
+"""From a checked configuration to a run: the only package that knows all groups."""

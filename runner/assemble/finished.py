@@ -1,0 +1,68 @@
+"""A run read back from its directory: the best weights, ready to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from runner.assemble.run import Run, assemble
+from runner.assemble.settings import Settings
+from runner.components.dataset.data import SPLITS, Data
+from runner.foundation.files import read_json, read_yaml
+from runner.recording import directory
+from runner.training import checkpoints
+
+
+@dataclass
+class Finished:
+    """What `runner.load` gives.
+
+    model    the best weights (the last ones where there was no validation split), in
+             evaluation mode
+    data     the data set with its splits, in its own units; `preprocess` gives what the model
+             takes
+    config   the recorded configuration, as plain values
+    metrics  the rows of metrics.jsonl
+    summary  summary.json
+    """
+
+    model: nn.Module
+    data: Data
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any]
+    run: Run
+    step: int
+    which: str
+
+    def preprocess(self, x: Any) -> Any:
+        """Turn raw samples into what the model was trained on."""
+        parameter = next(self.model.parameters())
+        return self.run.prepared.fitted.inputs.apply(x.to(parameter))
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Return loss and metrics of every split that is not empty."""
+        return {name: self.run.evaluate(name) for name in SPLITS if len(self.data.splits[name])}
+
+
+def finished(settings: Settings, folder: Path) -> Finished:
+    """Assemble a recorded run and load its best weights from the newest usable checkpoint."""
+    run = assemble(settings)
+    packed = checkpoints.load(folder / directory.CHECKPOINTS, run.warnings.append)
+    state = run.state()
+    state.unpack(packed["state"])
+    which, step = ("best", state.best.step) if state.best.weights else ("last", state.step)
+    state.restore_best()
+    return Finished(
+        model=run.model.eval(),
+        data=run.data,
+        config=read_yaml(folder / directory.CONFIG),
+        metrics=list(directory.read_rows(folder / directory.METRICS)),
+        summary=read_json(folder / directory.SUMMARY),
+        run=run,
+        step=step,
+        which=which,
+    )

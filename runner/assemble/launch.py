@@ -1,0 +1,127 @@
+"""Launch a run: make its directory, keep its status true, leave an error where it can be found."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from runner.assemble.execute import execute
+from runner.assemble.run import Run, assemble
+from runner.assemble.settings import Settings
+from runner.foundation.errors import Diverged, Interrupted, RunnerError
+from runner.foundation.files import locked, write_atomic
+from runner.recording import directory
+from runner.recording.console import Terminal, number
+from runner.training import checkpoints
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, for the record: enough to say, repeat and resume it."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, Any]
+    overrides: list[str]
+    trust: list[str] = field(default_factory=list)
+    config_dirs: list[str] = field(default_factory=list)
+
+
+def launch(run: Run, request: Request, terminal: Terminal) -> Path:
+    """Train in a new directory; return it. What `auto` became stands in its config.yaml."""
+    settings = run.settings
+    experiment = request.choices.get("experiment")
+    root = Path(settings.output_root).expanduser()
+    folder = directory.create(root, experiment, settings.name, request.overrides)
+    known = {name: value for name, (value, _) in run.decided.items()}
+    asked = {"overrides": request.overrides, "choices": dict(request.choices),
+             "trust": request.trust, "config_dirs": request.config_dirs}  # fmt: skip
+    write_atomic(folder / directory.CONFIG, _yaml({**request.config, **known}))
+    write_atomic(folder / directory.OVERRIDES, _yaml(asked))
+    with locked(folder):
+        directory.set_status(folder, state="running", started=time.time(), step=0)
+        _perform(run, folder, terminal, None)
+    return folder
+
+
+def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
+    """Go on from the newest usable checkpoint, as if never stopped."""
+    with locked(folder):
+        packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn)
+        run = assemble(settings)
+        announce(run, terminal)
+        terminal.line(f"resuming at step {packed['step']} of {run.clock.total}")
+        directory.set_status(folder, state="running")
+        _perform(run, folder, terminal, packed)
+
+
+def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] | None) -> None:
+    terminal.keep_log(folder / directory.LOG)
+    try:
+        summary = execute(run, folder, terminal, packed)
+    except BaseException as error:
+        _note(error, folder)
+        raise
+    directory.set_status(folder, state="finished", step=summary["steps"], exit_code=0)
+    _report(run, summary, folder, terminal)
+
+
+def _note(error: BaseException, folder: Path) -> None:
+    """Say in status.json how a run ended, and in error.txt why."""
+    states = {Diverged: "diverged", Interrupted: "interrupted"}
+    code = error.exit_code if isinstance(error, RunnerError) else 1
+    newest = checkpoints.listed(folder / directory.CHECKPOINTS)
+    step = int(newest[0].name.split("-")[1]) if newest else 0
+    state = states.get(type(error), "failed")
+    directory.set_status(folder, state=state, step=step, exit_code=code, message=str(error))
+    if state == "failed":
+        text = "".join(traceback.format_exception(error))
+        write_atomic(folder / directory.ERROR, text)
+
+
+def _report(run: Run, summary: dict[str, Any], folder: Path, terminal: Terminal) -> None:
+    best = summary["best"]
+    splits = {name: summary[name] for name in ("train", "valid", "test") if name in summary}
+    kept = "best" if best["value"] is not None else "last"
+    terminal.line("")
+    terminal.results(splits)
+    terminal.line(
+        f"\n{kept} weights of step {best['step']} (epoch {best['epoch']:g}); "
+        f"{number(summary['steps'])} steps in {summary['seconds']:.1f} s, "
+        f"{summary['samples_per_second'] or 0:,.0f} samples/s"
+    )
+    terminal.line(f"run     {folder}")
+    terminal.line(f"curves  tensorboard --logdir {folder.parent.parent}")
+
+
+def announce(run: Run, terminal: Terminal) -> None:
+    """Print what is about to be trained, and what is odd about it."""
+    for line in _head(run):
+        terminal.line(line)
+    for warning in run.warnings:
+        terminal.warn(warning)
+
+
+def _head(run: Run) -> list[str]:
+    data, settings = run.data, run.settings
+    sizes = " / ".join(f"{len(data.splits[name]):,}" for name in ("train", "valid", "test"))
+    shape = " x ".join(map(str, data.inputs))
+    target = f"{data.outputs} classes" if data.task == "classification" else "regression"
+    length = f"{run.clock.total:,} steps" if run.clock.total < 10**12 else "by the clock"
+    return [
+        f"data    {settings.dataset.factory.__name__}: {sizes} samples of {shape}, {target}",
+        f"model   {settings.architecture.factory.__name__}, {run.parameters():,} parameters",
+        f"train   {length}, batches of {settings.trainer.batch_size}, "
+        f"{settings.optimizer.factory.__name__} lr {settings.optimizer.arguments['lr']:g}",
+        f"device  {run.device}, {torch.get_num_threads()} threads, {settings.precision}",
+    ]
+
+
+def _yaml(content: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,87 @@
+"""The schema of a whole configuration: every top-level key, its type and its range.
+
+Group nodes are checked by the signature of the factory they name; here stand only the keys that
+belong to the run itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from runner.config import Node
+from runner.foundation.durations import Period
+from runner.foundation.ranges import Count, Positive, Seed
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A text that matches a regular expression from end to end."""
+
+    expression: str
+    description: str
+
+    def check(self, value: str) -> None:
+        """Raise a ValueError that names the first character which does not fit."""
+        if re.fullmatch(self.expression, value):
+            return
+        fits = next((n for n in range(len(value), 0, -1) if re.fullmatch(
+            self.expression, value[:n])), 0)  # fmt: skip
+        where = f"character {fits + 1} ({value[fits]!r})" if fits < len(value) else "its end"
+        raise ValueError(f"{where} does not fit")
+
+    def __str__(self) -> str:
+        return self.description
+
+
+RunName = Annotated[
+    str, Pattern(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,79}", "of up to 80 letters, digits and _.,=+-")
+]
+Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """How long to train, in what batches, and how often to look."""
+
+    epochs: Count | None
+    steps: Count | None
+    minutes: Positive | None
+    batch_size: Count
+    drop_last: bool
+    evaluation_batch_size: Count
+    log_every: Period
+    evaluate_every: Period
+    save_every: Period | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A whole configuration."""
+
+    name: RunName | None
+    seed: Seed
+    device: Device
+    precision: Literal["float32", "float64", "bfloat16"]
+    threads: Count | Literal["auto"]
+    objective: str
+    output_root: str
+    tensorboard: bool
+    trainer: Trainer
+    dataset: Node
+    preprocessing: Node
+    augmentation: dict[str, Node]
+    architecture: Node
+    activation: Node
+    normalization: Node
+    dropout: Node
+    initializer: Node
+    loss: Node
+    metrics: Node
+    regularizer: dict[str, Node]
+    optimizer: Node
+    clipping: dict[str, Node]
+    schedule: Node
+    stopping: Node
+    hooks: dict[str, Node]

@@ -1,0 +1,54 @@
+"""Show what differs between two runs: settings, then final metrics.
+
+  runner diff 1432 1440
+  runner diff last 1432-adam
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from runner.cli.configure import output_root
+from runner.foundation.files import read_json
+from runner.recording import directory
+from runner.recording.console import Terminal, number
+
+IGNORED = ("name", "output_root")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the words and flags."""
+    parser.add_argument("first", metavar="A", help="a run: directory, id, or last")
+    parser.add_argument("second", metavar="B")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print changed settings and the metrics of both."""
+    folders = [directory.find(word, output_root()) for word in (options.first, options.second)]
+    terminal = Terminal()
+    settings = [directory.settings(folder) for folder in folders]
+    changed = _rows(*settings, changed_only=True)
+    names = [folder.name for folder in folders]
+    terminal.table(["setting", *names], changed or [["(none differs)", "", ""]])
+    terminal.line("")
+    terminal.table(["metric", *names], _rows(*map(_metrics, folders), changed_only=False))
+    return 0
+
+
+def _rows(a: dict[str, Any], b: dict[str, Any], changed_only: bool) -> list[list[str]]:
+    keys = [key for key in {**a, **b} if key not in IGNORED]
+    return [
+        [key, number(a.get(key)), number(b.get(key))]
+        for key in keys
+        if not changed_only or a.get(key) != b.get(key)
+    ]
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    summary = read_json(folder / directory.SUMMARY)
+    splits = {split: summary[split] for split in ("train", "valid", "test") if split in summary}
+    flat = {f"{split}/{name}": value for split, values in splits.items()
+            for name, value in values.items()}  # fmt: skip
+    return {**flat, **{key: summary.get(key) for key in ("steps", "parameters", "seconds")}}

@@ -1,0 +1,62 @@
+"""List runs, newest first: id, state, overrides, best metric, age.
+
+  runner runs
+  runner runs adam            those whose directory or overrides contain it
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from runner.cli.configure import output_root
+from runner.foundation.files import held, read_json, read_yaml
+from runner.recording import directory
+from runner.recording.console import Terminal, number
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the words and flags."""
+    parser.add_argument("filter", nargs="?", default="", metavar="FILTER")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a table of runs."""
+    root = output_root()
+    rows = [row for folder in directory.runs(root) if options.filter in " ".join(row := _row(folder))]
+    terminal = Terminal()
+    if not rows:
+        terminal.line(f"no runs{f' with {options.filter!r}' if options.filter else ''} in {root}")
+        return 0
+    terminal.table(["run", "state", "age", "best", "experiment", "overrides"], rows, left=6)
+    return 0
+
+
+def _row(folder: Path) -> list[str]:
+    status = directory.status(folder)
+    asked = read_yaml(folder / directory.OVERRIDES)
+    best = read_json(folder / directory.SUMMARY).get("best", {})
+    shown = f"{best['objective']} {number(best['value'])}" if best.get("value") is not None else ""
+    return [
+        folder.name,
+        _state(folder, status),
+        _age(time.time() - directory.started(folder)),
+        shown,
+        folder.parent.name,
+        " ".join(asked.get("overrides", [])),
+    ]
+
+
+def _state(folder: Path, status: dict[str, Any]) -> str:
+    """Return the state; a run that says it is running but holds no lock was killed."""
+    state = str(status.get("state", "unknown"))
+    return "killed" if state == "running" and not held(folder) else state
+
+
+def _age(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

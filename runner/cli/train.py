@@ -1,0 +1,34 @@
+"""Train one configuration, and record it in a directory of its own.
+
+  runner                                   the default: a small perceptron on digits
+  runner dataset=fashion_mnist architecture=cnn optimizer=adam
+  runner optimizer.lr=0.01 seed=3 name=slower
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from runner.cli.configure import add_configuration, configured
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the words and flags."""
+    add_configuration(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check, assemble, train."""
+    from runner.training.signals import raising
+
+    with raising():
+        settings, _, request = configured(options)
+        from runner.assemble.launch import announce, launch
+        from runner.assemble.run import assemble
+        from runner.recording.console import Terminal
+
+        assembled = assemble(settings)
+        terminal = Terminal()
+        announce(assembled, terminal)
+        launch(assembled, request, terminal)
+    return 0

@@ -1,0 +1,310 @@
+"""From a configuration to objects: `check`, `build`, `maker`. No other code does this.
+
+A node is a mapping with `_target_`, the dotted name of a factory, and the factory's keyword-only
+arguments. The signature is the schema: names, annotations and ranges are read from it, every
+mistake in the whole configuration is collected, and only then is anything built. Targets come
+from an allow list, so that a configuration from a stranger is data and not code.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from runner.foundation import durations
+from runner.foundation.durations import Clock, InSteps, NotZero
+from runner.foundation.errors import Misconfigured, RunnerError, did_you_mean, nearest
+from runner.foundation.ranges import Range
+
+TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
+MISSING = "???"
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Node:
+    """A checked node: its key, the factory, and the keyword arguments the configuration gives it."""
+
+    key: str
+    factory: Callable[..., Any]
+    arguments: dict[str, Any]
+
+
+def check(config: Mapping[str, Any], schema: type, *, trust: Sequence[str] = ()) -> Any:
+    """Return `schema` (a keyword-only dataclass) filled from the configuration.
+
+    Raises `Misconfigured` with one line for each mistake: its full key, what was expected, what
+    came, and the nearest valid name. `trust` names packages of the user's own whose functions may
+    be targets too.
+    """
+    problems: list[str] = []
+    checker = _Checker(problems, tuple(_keys(config)), (*TRUSTED, *(f"{name}." for name in trust)))
+    filled = checker.section(config, schema, "")
+    if problems:
+        raise Misconfigured(problems)
+    return schema(**filled)
+
+
+def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
+    """Call the node's factory now, with run-time data first.
+
+    A `ValueError` of the factory, whose arguments do not go together, becomes a mistake in the
+    configuration, with the node's key.
+    """
+    try:
+        return maker(node, clock=clock)(*runtime)
+    except RunnerError:
+        raise
+    except ValueError as error:
+        raise Misconfigured(f"{node.key}: {error}") from error
+
+
+def maker(node: Node, *, clock: Clock | None = None) -> Callable[..., Any]:
+    """Return the factory with its configuration filled in, to be called later.
+
+    Durations become whole numbers of steps, for which a clock is needed.
+    """
+    arguments = dict(node.arguments)
+    for name, parameter in _parameters(node.factory).items():
+        if name in arguments and _duration(parameter.annotation) and arguments[name] is not None:
+            assert clock is not None, f"{node.factory.__name__}.{name} is a duration"
+            arguments[name] = clock.steps(arguments[name])
+    return functools.partial(node.factory, **arguments)
+
+
+def parameters_of(target: str) -> dict[str, inspect.Parameter]:
+    """Return the configuration of a trusted factory: its keyword-only parameters."""
+    return _parameters(_locate(target))
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Walk a configuration beside its schema and note every mistake."""
+
+    problems: list[str]
+    keys: tuple[str, ...]  # every key of the configuration, for suggestions
+    trusted: tuple[str, ...]
+
+    def section(
+        self, config: Mapping[str, Any], schema: Callable[..., Any], prefix: str, named: str = ""
+    ) -> dict[str, Any]:
+        """Return the arguments for `schema`; `named` describes it in messages."""
+        parameters = _parameters(schema)
+        for name in config:
+            if name not in parameters:
+                self._unknown(f"{prefix}{name}", list(parameters), named)
+        filled = {}
+        for name, parameter in parameters.items():
+            if name in config:
+                filled[name] = self.value(config[name], parameter.annotation, prefix + name)
+            elif parameter.default is REQUIRED:
+                kind = describe(parameter.annotation)
+                self.problems.append(f"{prefix}{name}: required key was removed; expected {kind}")
+        return filled
+
+    def value(self, value: Any, kind: Any, key: str) -> Any:
+        """Return the value as the annotation wants it, or note why it cannot be."""
+        if value == MISSING:
+            self.problems.append(f"{key}: missing value; expected {describe(kind)}")
+            return None
+        if is_dataclass(kind) and isinstance(kind, type) and kind is not Node:
+            if not isinstance(value, Mapping):
+                return self._wrong(value, kind, key)
+            before = len(self.problems)
+            filled = self.section(value, kind, f"{key}.")
+            return kind(**filled) if len(self.problems) == before else None
+        if kind is Node:
+            return self.node(value, key)
+        if get_origin(kind) is dict:
+            if not isinstance(value, Mapping):
+                return self._wrong(value, kind, key)
+            item = get_args(kind)[1]
+            return {name: self.value(each, item, f"{key}.{name}") for name, each in value.items()}
+        if get_origin(kind) in (list, tuple) and isinstance(value, list | tuple):
+            return self._items(value, kind, key)
+        try:
+            return convert(value, kind)
+        except ValueError as error:
+            return self._wrong(value, kind, key, str(error))
+
+    def node(self, value: Any, key: str) -> Node | None:
+        """Check a node by the signature of its own target."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
+            return self._wrong(value, Node, key)
+        target = value["_target_"]
+        if not target.startswith(self.trusted):
+            package = target.split(".")[0]
+            self.problems.append(
+                f"{key}._target_: '{target}' is not trusted; "
+                f"if the code is yours, add --trust {package}"
+            )
+            return None
+        try:
+            factory = _locate(target)
+        except (ImportError, AttributeError) as error:
+            self.problems.append(f"{key}._target_: no such target '{target}': {error}")
+            return None
+        options = {name: each for name, each in value.items() if name != "_target_"}
+        before = len(self.problems)
+        arguments = self.section(options, factory, f"{key}.", named=target.rsplit(".", 1)[-1])
+        return Node(key, factory, arguments) if len(self.problems) == before else None
+
+    def _items(self, value: Sequence[Any], kind: Any, key: str) -> Any:
+        items = get_args(kind)
+        if get_origin(kind) is tuple and items[-1] is not Ellipsis:
+            if len(value) != len(items):
+                return self._wrong(value, kind, key)
+            return tuple(
+                self.value(each, item, f"{key}[{at}]")
+                for at, (each, item) in enumerate(zip(value, items, strict=True))
+            )
+        return [self.value(each, items[0], f"{key}[{at}]") for at, each in enumerate(value)]
+
+    def _unknown(self, key: str, siblings: list[str], named: str) -> None:
+        prefix, dot, name = key.rpartition(".")
+        near = nearest(name, siblings)
+        near = f"{prefix}{dot}{near}" if near else nearest(key, set(self.keys) - {key})
+        hint = f"; did you mean '{near}'?" if near else ""
+        if not hint and named:
+            hint = f"; {named} has {', '.join(siblings) or 'no options'}"
+        self.problems.append(f"{key}: unknown key{hint}")
+
+    def _wrong(self, value: Any, kind: Any, key: str, why: str = "") -> None:
+        hint = f"; {why}" if why else ""
+        self.problems.append(f"{key}: expected {describe(kind)}, got {_shown(value)}{hint}")
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """Return a plain value as its annotation wants it; a ValueError says why it does not fit.
+
+    Whole floats pass as whole numbers (1e3 for 1000), whole numbers as floats; booleans and
+    strings never pass as numbers.
+    """
+    if kind is Any or kind is REQUIRED:
+        return value
+    if get_origin(kind) is Annotated:
+        return _annotated(value, kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        return _any_of(value, get_args(kind))
+    if get_origin(kind) is Literal:
+        if value in get_args(kind) and type(value) in {type(each) for each in get_args(kind)}:
+            return value
+        raise ValueError(did_you_mean(str(value), map(str, get_args(kind))).lstrip("; "))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and number:
+        return float(value)
+    if kind is int and number and float(value).is_integer():
+        return int(value)
+    if kind is int and number:
+        raise ValueError("a fraction does not fit")
+    if kind in (str, bool, None, types.NoneType) and isinstance(value, kind or types.NoneType):
+        return value
+    if kind is str and number:
+        raise ValueError(f"for a text write \"'{value}'\"")
+    raise ValueError("")
+
+
+def describe(kind: Any) -> str:
+    """Say in words what an annotation wants."""
+    if get_origin(kind) is Annotated:
+        base, *notes = get_args(kind)
+        if _duration(kind):
+            return durations.EXAMPLES
+        return " ".join([describe(base), *(str(note) for note in notes)])
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(describe(each) for each in get_args(kind))
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is list:
+        return f"a list, each {describe(get_args(kind)[0])}"
+    if get_origin(kind) is tuple:
+        return f"a list of {len(get_args(kind))}, each {describe(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return "a mapping of names"
+    if kind is Node:
+        return "a node with _target_"
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return words.get(kind) or ("null" if kind in (None, types.NoneType) else "a section")
+
+
+def _annotated(value: Any, kind: Any) -> Any:
+    base, *notes = get_args(kind)
+    if _duration(kind):
+        try:
+            amount, _ = durations.parse(value)
+        except ValueError:
+            raise ValueError("") from None
+        if not amount and any(note is NotZero or isinstance(note, NotZero) for note in notes):
+            raise ValueError("it must be longer than nothing")
+        return value
+    value = convert(value, base)
+    for note in notes:
+        if isinstance(note, Range) and value not in note:
+            raise ValueError("")
+        if callable(check := getattr(note, "check", None)):
+            check(value)
+    return value
+
+
+def _any_of(value: Any, kinds: Iterable[Any]) -> Any:
+    reasons = []
+    for kind in kinds:
+        try:
+            return convert(value, kind)
+        except ValueError as error:
+            reasons.append(str(error))
+    raise ValueError(next(filter(None, reasons), ""))
+
+
+def _duration(annotation: Any) -> bool:
+    """Tell whether an annotation, or a part of a union, is a duration."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_duration(each) for each in get_args(annotation))
+    notes = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return any(isinstance(note, InSteps) for note in notes)
+
+
+@functools.cache
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return what a configuration may set: keyword-only parameters, their annotations evaluated.
+
+    A class of torch's has no keyword-only parameters; there every named one is configuration.
+    """
+    parameters = inspect.signature(factory).parameters
+    if factory.__module__.startswith("torch."):
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        unchecked = {name: each for name, each in parameters.items() if each.kind in named}
+        return {name: each.replace(annotation=REQUIRED) for name, each in unchecked.items()}
+    hints = get_type_hints(inspect.unwrap(factory), include_extras=True)
+    return {
+        name: each.replace(annotation=hints.get(name, each.annotation))
+        for name, each in parameters.items()
+        if each.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _locate(target: str) -> Callable[..., Any]:
+    """Import what a dotted name stands for."""
+    module, _, name = target.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    if not callable(found):
+        raise AttributeError(f"{target} is not callable")
+    return found
+
+
+def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else repr(value)

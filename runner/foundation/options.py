@@ -1,0 +1,61 @@
+"""The options that YAML files offer: `conf/<group>/<option>.yaml`, read without composing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from runner.foundation.files import flat, read_yaml
+
+
+Groups = dict[str, dict[str, Path]]  # group -> option -> file
+
+
+def own_folder() -> Path:
+    """Return the folder of the options that come with the runner: a checkout's, else a wheel's."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
+
+
+def folders(further: Iterable[str] = ()) -> list[Path]:
+    """Return the folders of options: the runner's own, then the user's."""
+    return [own_folder(), *(Path(folder).expanduser() for folder in further)]
+
+
+def groups(roots: Iterable[Path]) -> Groups:
+    """Return, for each group, its options and their files."""
+    found: Groups = {}
+    for root in roots:
+        for path in sorted(root.glob("*/**/*.yaml")):
+            group = path.relative_to(root).parent.as_posix()
+            found.setdefault(group, {})[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def description(path: Path) -> str:
+    """Return the first comment line of an option's file."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
+def keys(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the keys an option sets, and their values as one would type them."""
+    content = read_yaml(path)
+    content.pop("defaults", None)
+    for key, value in flat(content).items():
+        if not key.endswith("_target_"):
+            yield key, _typed(value)
+
+
+def _typed(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value).replace(" ", "")
+
+
+def top_level_keys() -> list[str]:
+    """Return the keys of the run itself, which belong to no group."""
+    content = read_yaml(own_folder() / "config.yaml")
+    return [key for key in content if key != "defaults"]

@@ -1,0 +1,130 @@
+"""The terminal: rich where there is one, plain lines where there is none.
+
+Names and values come from the user: they are printed as text, never read as markup.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+class Terminal:
+    """Print a run as it goes; what matters is copied, as plain lines, to the run's log."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or _console()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._log: Path | None = None
+        self._kept: list[str] = []
+        self._shown = 0.0
+
+    def keep_log(self, path: Path) -> None:
+        """Copy what is printed, from the first line on, to a file."""
+        self._log = path
+        kept, self._kept = self._kept, []
+        self._append("".join(kept))
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line of text."""
+        self.console.print(Text(text, style=style))
+        self._append(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self.line(f"warning: {text}", "yellow")
+
+    def start(self, total: int, done: int) -> None:
+        """Begin to show progress through `total` steps."""
+        if not self.console.is_terminal:
+            return
+        self._progress = Progress(
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed}/{task.total}", markup=False),
+            TextColumn("{task.fields[row]}", markup=False),
+            TimeRemainingColumn(),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task("", total=total, completed=done, row="")
+
+    def tick(self, step: int) -> None:
+        """Move the bar, ten times a second at most."""
+        if self._progress is not None and (now := time.monotonic()) - self._shown > 0.1:
+            self._shown = now
+            self._progress.update(self._task, completed=step, refresh=True)
+
+    def row(self, row: Mapping[str, float], rate: float) -> None:
+        """Show a logged row: in the bar, or as a plain line where it holds an evaluation."""
+        text = "  ".join([*_shown(row), f"{rate:,.0f} samples/s"])
+        if self._progress is not None:
+            self._progress.update(self._task, row=text)
+        elif any(key.startswith("valid/") for key in row):
+            self.console.print(Text(f"step {row['step']}  epoch {row['epoch']:g}  {text}"))
+        self._append(f"step {row['step']}  epoch {row['epoch']:g}  {text}\n")
+
+    def stop(self) -> None:
+        """Take the progress bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def results(self, splits: Mapping[str, Mapping[str, float]]) -> None:
+        """Print a table: a row for each split, a column for each metric."""
+        names = list(next(iter(splits.values())))
+        rows = [[split, *(number(values[name]) for name in names)]
+                for split, values in splits.items()]  # fmt: skip
+        self.table(["", *names], rows)
+        for row in rows:
+            self._append("  ".join(row) + "\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+        """Print a table of texts, the first `left` columns and the last of many flush left."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for at, column in enumerate(columns):
+            justify: Literal["left", "right"] = "left" if at < left else "right"
+            clips = at == len(columns) - 1 and left > 1
+            table.add_column(Text(column), justify=justify, no_wrap=True, overflow="ellipsis",
+                             min_width=None if clips else _width(column, rows, at))  # fmt: skip
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self.console.print(table)
+
+    def _append(self, text: str) -> None:
+        if self._log is None:
+            self._kept.append(text)
+            return
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _console() -> Console:
+    """Return a console on the standard output; without a terminal, lines are as long as they are."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=10_000)
+
+
+def _width(column: str, rows: Sequence[Sequence[str]], at: int) -> int:
+    return max(len(column), *(len(row[at]) for row in rows), 0)
+
+
+def number(value: Any) -> str:
+    """Return a number in four significant digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _shown(row: Mapping[str, float]) -> list[str]:
+    chosen = ("train/loss", "train/accuracy", "valid/loss", "valid/accuracy", "valid/r2")
+    return [f"{key} {number(row[key])}" for key in chosen if key in row]

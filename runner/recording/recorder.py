@@ -1,0 +1,100 @@
+"""The recorder: what a run writes while it trains, and how long each log was at a checkpoint."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from runner.foundation.files import read_json, write_json
+from runner.recording import directory
+from runner.recording.console import Terminal
+from runner.recording.environment import environment as here
+from runner.recording.logs import Log
+from runner.recording.tensorboard import Events
+
+
+class Recorder:
+    """Write metrics, timing and events; show progress; sum up at the end."""
+
+    def __init__(
+        self, folder: Path, terminal: Terminal, tensorboard: bool, lengths: dict[str, int] | None
+    ):
+        """Open the logs, cut back to the `lengths` that a checkpoint noted when resuming."""
+        known = lengths or {}
+        self.folder, self.terminal = folder, terminal
+        self.metrics = Log(folder / directory.METRICS, known.get("metrics"))
+        self.timing = Log(folder / directory.TIMING, known.get("timing"))
+        self.events = Events(folder, known.get("events")) if tensorboard else None
+        self._samples, self._step, self._lap = 0, 0, 0.0
+
+    def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
+        """Record what the run is: environment, settings as text and HParams, training images."""
+        write_json(self.folder / directory.ENVIRONMENT, {**here(), **environment})
+        if self.events is None:
+            return
+        config = (self.folder / directory.CONFIG).read_text(encoding="utf-8")
+        self.events.text("config", f"```yaml\n{config}```")
+        hparams = directory.settings(self.folder)
+        self.events.hparams(hparams, self.folder.name, directory.started(self.folder))
+        if images is not None:
+            self.events.images("train/images", images)
+
+    def start(self, total: int, step: int, batch_size: int) -> None:
+        """Begin to measure time and to show progress."""
+        self._samples, self._step, self._lap = batch_size, step, time.perf_counter()
+        self.terminal.start(total, step)
+
+    def record(self, state: Any, row: dict[str, Any]) -> None:
+        """Write the row of this step, if it has one."""
+        self.terminal.tick(state.step)
+        if not row:
+            return
+        seconds = time.perf_counter() - self._lap
+        rate = (state.step - self._step) * self._samples / seconds
+        self.metrics.row(row)
+        if "train/loss" in row:
+            self.timing.row({"step": state.step, "seconds": seconds, "samples_per_second": rate})
+        if self.events is not None:
+            tagged = {key: value for key, value in row.items() if key != "step"}
+            self.events.scalars(tagged, state.step)
+        self.terminal.row(row, rate)
+        self._step, self._lap = state.step, time.perf_counter()
+
+    def lengths(self) -> dict[str, int]:
+        """Bring every log to the disk and return its length."""
+        lengths = {"metrics": self.metrics.sync(), "timing": self.timing.sync()}
+        if self.events is not None:
+            lengths["events"] = self.events.log.sync()
+        return lengths
+
+    def stop(self) -> None:
+        """Take the progress bar away."""
+        self.terminal.stop()
+
+    def finish(
+        self, summary: dict[str, Any], test: Mapping[str, float], step: int
+    ) -> dict[str, Any]:
+        """Write the summary and return it, with time and speed added."""
+        rows = list(directory.read_rows(self.folder / directory.TIMING))
+        rates = [row["samples_per_second"] for row in rows]
+        recorded = read_json(self.folder / directory.ENVIRONMENT)
+        summary = {
+            **summary,
+            "seconds": sum(row["seconds"] for row in rows),
+            "samples_per_second": statistics.median(rates) if rates else None,
+            "versions": recorded.get("versions"),
+        }
+        write_json(self.folder / directory.SUMMARY, summary)
+        if self.events is not None:
+            self.events.scalars({f"test/{name}": value for name, value in test.items()}, step)
+        return summary
+
+    def close(self) -> None:
+        """Close every log."""
+        for log in (self.metrics, self.timing, *([self.events.log] if self.events else [])):
+            log.close()
