@@ -236,11 +236,12 @@ def _reason(error: OmegaConfBaseException) -> str:
     return text
 
 
-def _flat(config: Any, prefix: str = "") -> Iterator[str]:
+def _flat(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[str]:
     """Yield the full key of every value, interpolations unresolved."""
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    assert isinstance(plain, dict)
     for name, value in plain.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, f"{prefix}{name!s}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name!s}"

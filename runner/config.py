@@ -11,15 +11,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-from runner.foundation import durations
-from runner.foundation.durations import Clock, InSteps, NotZero
-from runner.foundation.errors import Misconfigured, RunnerError, did_you_mean, nearest
-from runner.foundation.ranges import Range
+from runner.foundation import kinds
+from runner.foundation.durations import Clock
+from runner.foundation.errors import Misconfigured, RunnerError, nearest
 
 TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
 MISSING = "???"
@@ -28,8 +26,9 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Node:
-    """A checked node: its key, the factory, and the keyword arguments the configuration gives it."""
+    """A checked node: its key, the factory, and the arguments the configuration gives it."""
 
+    description: ClassVar[str] = "a node with _target_"
     key: str
     factory: Callable[..., Any]
     arguments: dict[str, Any]
@@ -71,7 +70,11 @@ def maker(node: Node, *, clock: Clock | None = None) -> Callable[..., Any]:
     """
     arguments = dict(node.arguments)
     for name, parameter in _parameters(node.factory).items():
-        if name in arguments and _duration(parameter.annotation) and arguments[name] is not None:
+        if (
+            name in arguments
+            and kinds.is_duration(parameter.annotation)
+            and arguments[name] is not None
+        ):
             assert clock is not None, f"{node.factory.__name__}.{name} is a duration"
             arguments[name] = clock.steps(arguments[name])
     return functools.partial(node.factory, **arguments)
@@ -103,14 +106,14 @@ class _Checker:
             if name in config:
                 filled[name] = self.value(config[name], parameter.annotation, prefix + name)
             elif parameter.default is REQUIRED:
-                kind = describe(parameter.annotation)
+                kind = kinds.describe(parameter.annotation)
                 self.problems.append(f"{prefix}{name}: required key was removed; expected {kind}")
         return filled
 
     def value(self, value: Any, kind: Any, key: str) -> Any:
         """Return the value as the annotation wants it, or note why it cannot be."""
         if value == MISSING:
-            self.problems.append(f"{key}: missing value; expected {describe(kind)}")
+            self.problems.append(f"{key}: missing value; expected {kinds.describe(kind)}")
             return None
         if is_dataclass(kind) and isinstance(kind, type) and kind is not Node:
             if not isinstance(value, Mapping):
@@ -128,14 +131,15 @@ class _Checker:
         if get_origin(kind) in (list, tuple) and isinstance(value, list | tuple):
             return self._items(value, kind, key)
         try:
-            return convert(value, kind)
+            return kinds.convert(value, kind)
         except ValueError as error:
             return self._wrong(value, kind, key, str(error))
 
     def node(self, value: Any, key: str) -> Node | None:
         """Check a node by the signature of its own target."""
         if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
-            return self._wrong(value, Node, key)
+            self._wrong(value, Node, key)
+            return None
         target = value["_target_"]
         if not target.startswith(self.trusted):
             package = target.split(".")[0]
@@ -176,97 +180,7 @@ class _Checker:
 
     def _wrong(self, value: Any, kind: Any, key: str, why: str = "") -> None:
         hint = f"; {why}" if why else ""
-        self.problems.append(f"{key}: expected {describe(kind)}, got {_shown(value)}{hint}")
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """Return a plain value as its annotation wants it; a ValueError says why it does not fit.
-
-    Whole floats pass as whole numbers (1e3 for 1000), whole numbers as floats; booleans and
-    strings never pass as numbers.
-    """
-    if kind is Any or kind is REQUIRED:
-        return value
-    if get_origin(kind) is Annotated:
-        return _annotated(value, kind)
-    if get_origin(kind) in (Union, types.UnionType):
-        return _any_of(value, get_args(kind))
-    if get_origin(kind) is Literal:
-        if value in get_args(kind) and type(value) in {type(each) for each in get_args(kind)}:
-            return value
-        raise ValueError(did_you_mean(str(value), map(str, get_args(kind))).lstrip("; "))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and number:
-        return float(value)
-    if kind is int and number and float(value).is_integer():
-        return int(value)
-    if kind is int and number:
-        raise ValueError("a fraction does not fit")
-    if kind in (str, bool, None, types.NoneType) and isinstance(value, kind or types.NoneType):
-        return value
-    if kind is str and number:
-        raise ValueError(f"for a text write \"'{value}'\"")
-    raise ValueError("")
-
-
-def describe(kind: Any) -> str:
-    """Say in words what an annotation wants."""
-    if get_origin(kind) is Annotated:
-        base, *notes = get_args(kind)
-        if _duration(kind):
-            return durations.EXAMPLES
-        return " ".join([describe(base), *(str(note) for note in notes)])
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(describe(each) for each in get_args(kind))
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is list:
-        return f"a list, each {describe(get_args(kind)[0])}"
-    if get_origin(kind) is tuple:
-        return f"a list of {len(get_args(kind))}, each {describe(get_args(kind)[0])}"
-    if get_origin(kind) is dict:
-        return "a mapping of names"
-    if kind is Node:
-        return "a node with _target_"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return words.get(kind) or ("null" if kind in (None, types.NoneType) else "a section")
-
-
-def _annotated(value: Any, kind: Any) -> Any:
-    base, *notes = get_args(kind)
-    if _duration(kind):
-        try:
-            amount, _ = durations.parse(value)
-        except ValueError:
-            raise ValueError("") from None
-        if not amount and any(note is NotZero or isinstance(note, NotZero) for note in notes):
-            raise ValueError("it must be longer than nothing")
-        return value
-    value = convert(value, base)
-    for note in notes:
-        if isinstance(note, Range) and value not in note:
-            raise ValueError("")
-        if callable(check := getattr(note, "check", None)):
-            check(value)
-    return value
-
-
-def _any_of(value: Any, kinds: Iterable[Any]) -> Any:
-    reasons = []
-    for kind in kinds:
-        try:
-            return convert(value, kind)
-        except ValueError as error:
-            reasons.append(str(error))
-    raise ValueError(next(filter(None, reasons), ""))
-
-
-def _duration(annotation: Any) -> bool:
-    """Tell whether an annotation, or a part of a union, is a duration."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return any(_duration(each) for each in get_args(annotation))
-    notes = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    return any(isinstance(note, InSteps) for note in notes)
+        self.problems.append(f"{key}: expected {kinds.describe(kind)}, got {_shown(value)}{hint}")
 
 
 @functools.cache

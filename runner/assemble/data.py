@@ -53,9 +53,7 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
         for name, (x, y) in raw.items()
     }
     assert set(splits) == set(SPLITS)
-    augmentations = [
-        build(node) for node in settings.augmentation.values()
-    ]
+    augmentations = [build(node) for node in settings.augmentation.values()]
     if not augmentations:
         return Prepared(splits, splits["train"], None, fitted)
     augment = _augment(augmentations, fitted, settings.seed)

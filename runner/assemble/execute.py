@@ -9,19 +9,21 @@ from typing import Any
 
 import torch
 
+from runner.assemble.hooks import measuring, periods
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
-from runner.config import maker
-from runner.foundation.errors import Diverged, Interrupted
+from runner.foundation.errors import Interrupted
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
 from runner.recording.recorder import Recorder
-from runner.training import checkpoints, evaluation, feed
+from runner.training import checkpoints, feed
 from runner.training.loop import Hook, Row, train
 from runner.training.signals import Waiting, deferred
-from runner.training.state import Outcome, State, nonfinite
+from runner.training.state import Outcome, State
 from runner.training.step import prepare
+
+SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
 
 
 def execute(
@@ -41,9 +43,10 @@ def execute(
         saver.save()
     advance = _advance(run, state)
     with deferred() as waiting:
+        hooks = [*measuring(run), Hook(1, recorder.record), *saver.hooks(run, waiting)]
         recorder.start(run.clock.total, state.step, run.settings.trainer.batch_size)
         try:
-            train(state, advance, _hooks(run, recorder, saver, waiting), run.clock.total)
+            train(state, advance, hooks, run.clock.total)
         finally:
             recorder.stop()
         saver.save()
@@ -71,7 +74,7 @@ def _advance(run: Run, state: State) -> Callable[[State], Outcome]:
         seed=run.settings.seed,
         autocast=run.autocast,
     )
-    log, evaluate = clock.steps(trainer.log_every), clock.steps(trainer.evaluate_every)
+    log, evaluate = periods(run)
 
     def due(done: int) -> bool:
         return done % log == 0 or done % evaluate == 0 or done == clock.total
@@ -81,92 +84,6 @@ def _advance(run: Run, state: State) -> Callable[[State], Outcome]:
         return step(*batch(state.step), factor, due(state.step + 1))
 
     return advance
-
-
-def _hooks(run: Run, recorder: Recorder, saver: _Saver, waiting: Waiting) -> list[Hook]:
-    """Return what happens after steps, in order: measure, judge, record, save."""
-    trainer, clock, optimizer = run.settings.trainer, run.clock, run.optimizer
-    deadline = time.monotonic() + 60 * trainer.minutes if trainer.minutes else None
-
-    def out_of_time(state: State, row: Row) -> bool:
-        return deadline is not None and time.monotonic() >= deadline
-
-    def measure(state: State, row: Row) -> None:
-        if not state.window:
-            return
-        state.epoch = state.step / clock.steps_per_epoch
-        if (bad := nonfinite(state.window)) is not None:
-            raise Diverged(_divergence(state, bad))
-        outputs, targets = (torch.cat([each[at] for each in state.window]) for at in (1, 2))
-        measured = evaluation.measure(outputs, targets, run.loss, run.metrics)
-        factor = run.schedule.at(state.step - 1, state.schedule)
-        row |= {"step": state.step, "epoch": state.epoch}
-        row |= {f"train/{name}": value for name, value in measured.items()}
-        row["lr"] = optimizer.hyper["lr"] * factor
-        if state.gradient_norm is not None:
-            row["gradient/norm"] = float(state.gradient_norm)
-            state.gradient_norm = None
-        state.window.clear()
-
-    def validate(state: State, row: Row) -> None:
-        if len(run.data.splits["valid"]):
-            row |= {f"valid/{name}": value for name, value in run.evaluate("valid").items()}
-
-    def judge(state: State, row: Row) -> bool:
-        value = run.sign * row[run.goal]
-        if value < state.best.value and run.goal.startswith("valid/"):
-            state.remember(value)
-        state.schedule = run.schedule.observe(state.schedule, value)
-        state.stopping, stop = run.stopping.observe(state.stopping, value)
-        return stop
-
-    def interrupted(state: State, row: Row) -> None:
-        if waiting.number:
-            saver.save()
-            way = f"continue with: runner resume {recorder.folder}"
-            raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
-
-    log, evaluate = clock.steps(trainer.log_every), clock.steps(trainer.evaluate_every)
-    save_every = trainer.save_every and clock.steps(trainer.save_every)
-    return [
-        *([Hook(1, out_of_time)] if deadline else []),
-        Hook(log, measure),
-        Hook(evaluate, measure),
-        Hook(evaluate, validate),
-        *_own(run),
-        Hook(evaluate, judge),
-        Hook(1, recorder.record),
-        Hook(save_every or clock.steps_per_epoch, saver.due if not save_every else saver.now),
-        Hook(1, interrupted),
-    ]
-
-
-def _own(run: Run) -> list[Hook]:
-    """Wrap the user's measurements: what they return joins the row of their step."""
-
-    def wrap(measure: Callable[[State], dict[str, Any]]) -> Callable[[State, Row], None]:
-        def call(state: State, row: Row) -> None:
-            row.setdefault("step", state.step)
-            row.setdefault("epoch", state.step / run.clock.steps_per_epoch)
-            with evaluation.evaluating(state.model):
-                row |= {name: float(value) for name, value in measure(state).items()}
-
-        return call
-
-    hooks = []
-    for node in run.settings.hooks.values():
-        measure = maker(node, clock=run.clock)
-        every = run.clock.steps(node.arguments["every"])
-        hooks.append(Hook(every, wrap(measure)))
-    return hooks
-
-
-def _divergence(state: State, bad: int) -> str:
-    step = state.step - len(state.window) + 1 + bad
-    return (
-        f"the training loss became {float(state.window[bad].loss)} at step {step}; "
-        "try a smaller optimizer.lr, or clipping=norm"
-    )
 
 
 def _describe(run: Run, recorder: Recorder) -> None:
@@ -226,11 +143,19 @@ class _Saver:
         checkpoints.save(self.folder, self.state.step, content)
         self.step, self.time = self.state.step, time.monotonic()
 
-    def now(self, state: State, row: Row) -> None:
-        """Save at this step."""
-        self.save()
+    def hooks(self, run: Run, waiting: Waiting) -> list[Hook]:
+        """Return what saves in time, and what saves and leaves when a signal came."""
+        every = run.settings.trainer.save_every
 
-    def due(self, state: State, row: Row) -> None:
-        """Save unless the last checkpoint is less than five seconds old."""
-        if time.monotonic() - self.time >= 5:
-            self.save()
+        def save(state: State, row: Row) -> None:
+            if every is not None or time.monotonic() - self.time >= SECONDS_BETWEEN_SAVES:
+                self.save()
+
+        def leave(state: State, row: Row) -> None:
+            if waiting.number:
+                self.save()
+                way = f"continue with: runner resume {self.recorder.folder}"
+                raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
+
+        steps = run.clock.steps(every) if every is not None else run.clock.steps_per_epoch
+        return [Hook(steps, save), Hook(1, leave)]

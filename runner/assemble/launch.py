@@ -15,6 +15,7 @@ import yaml
 from runner.assemble.execute import execute
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
+from runner.components.dataset.data import SPLITS
 from runner.foundation.errors import Diverged, Interrupted, RunnerError
 from runner.foundation.files import locked, write_atomic
 from runner.recording import directory
@@ -87,7 +88,7 @@ def _note(error: BaseException, folder: Path) -> None:
 
 def _report(run: Run, summary: dict[str, Any], folder: Path, terminal: Terminal) -> None:
     best = summary["best"]
-    splits = {name: summary[name] for name in ("train", "valid", "test") if name in summary}
+    splits = {name: summary[name] for name in SPLITS if name in summary}
     kept = "best" if best["value"] is not None else "last"
     terminal.line("")
     terminal.results(splits)

@@ -162,9 +162,7 @@ def _clock(settings: Settings, rows: int) -> Clock:
 
 def _model(settings: Settings, data: Data) -> nn.Module:
     """Build and initialize the model on the CPU, leaving the global generator untouched."""
-    unit = brick(
-        maker(settings.activation), maker(settings.normalization), maker(settings.dropout)
-    )
+    unit = brick(maker(settings.activation), maker(settings.normalization), maker(settings.dropout))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(settings.seed, "construction"))
         model: nn.Module = build(settings.architecture, data.inputs, data.outputs, unit)
@@ -192,7 +190,13 @@ def _try(run: Run) -> None:
             parameters = dict(model.named_parameters())
             return objective(call, parameters, x, y, run.loss, run.penalties)[0]
 
-    dry_step(run.model, x, y, minimized)
+    try:
+        dry_step(run.model, x, y, minimized)
+    except Misconfigured as error:
+        if count > 1:
+            raise
+        remedy = "trainer.batch_size > 1, trainer.drop_last=true or normalization=layer"
+        raise Misconfigured(f"{error}; the smallest batch has 1 sample, use {remedy}") from error
 
 
 def _goal(run: Run) -> tuple[str, float]:

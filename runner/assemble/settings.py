@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from runner.config import Node
-from runner.foundation.durations import Period
+from runner.foundation.durations import PeriodText
 from runner.foundation.ranges import Count, Positive, Seed
 
 
@@ -38,7 +38,7 @@ class Pattern:
 RunName = Annotated[
     str, Pattern(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,79}", "of up to 80 letters, digits and _.,=+-")
 ]
-Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")]
+Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", ": auto, cpu, cuda or cuda:N")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class Trainer:
     batch_size: Count
     drop_last: bool
     evaluation_batch_size: Count
-    log_every: Period
-    evaluate_every: Period
-    save_every: Period | None
+    log_every: PeriodText
+    evaluate_every: PeriodText
+    save_every: PeriodText | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Print a script that completes commands, groups, options, keys and runs.
 
-  eval "$(runner completion bash)"         in ~/.bashrc
-  eval "$(runner completion zsh)"          in ~/.zshrc
-  runner completion fish | source          in ~/.config/fish/config.fish
+eval "$(runner completion bash)"         in ~/.bashrc
+eval "$(runner completion zsh)"          in ~/.zshrc
+runner completion fish | source          in ~/.config/fish/config.fish
 """
 
 from __future__ import annotations
@@ -79,5 +79,7 @@ def candidates(verb: str, word: str) -> Iterator[str]:
         if word.startswith(f"{group}="):
             yield from (f"{group}={option}" for option in options)
         if word.startswith(f"{group}."):
-            yield from (f"{group}.{key}=" for path in options.values() for key, _ in conf.keys(path))
+            yield from (
+                f"{group}.{key}=" for path in options.values() for key, _ in conf.keys(path)
+            )
     yield from (f"{key}=" for key in conf.top_level_keys())

@@ -1,7 +1,7 @@
 """Show what differs between two runs: settings, then final metrics.
 
-  runner diff 1432 1440
-  runner diff last 1432-adam
+runner diff 1432 1440
+runner diff last 1432-adam
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ def run(options: argparse.Namespace) -> int:
     folders = [directory.find(word, output_root()) for word in (options.first, options.second)]
     terminal = Terminal()
     settings = [directory.settings(folder) for folder in folders]
-    changed = _rows(*settings, changed_only=True)
+    changed = _rows(settings[0], settings[1], changed_only=True)
     names = [folder.name for folder in folders]
     terminal.table(["setting", *names], changed or [["(none differs)", "", ""]])
     terminal.line("")
-    terminal.table(["metric", *names], _rows(*map(_metrics, folders), changed_only=False))
+    first, second = map(_metrics, folders)
+    terminal.table(["metric", *names], _rows(first, second, changed_only=False))
     return 0
 
 
-def _rows(a: dict[str, Any], b: dict[str, Any], changed_only: bool) -> list[list[str]]:
+def _rows(a: dict[str, Any], b: dict[str, Any], *, changed_only: bool) -> list[list[str]]:
     keys = [key for key in {**a, **b} if key not in IGNORED]
     return [
         [key, number(a.get(key)), number(b.get(key))]

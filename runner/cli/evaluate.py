@@ -1,6 +1,6 @@
 """Measure a finished or interrupted run's best weights again, on every split.
 
-  runner evaluate last
+runner evaluate last
 """
 
 from __future__ import annotations

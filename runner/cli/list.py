@@ -1,7 +1,7 @@
 """List the groups and their options, or one group with the keys of each option.
 
-  runner list
-  runner list optimizer
+runner list
+runner list optimizer
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Continue a run that was cut, in the same directory, as if it had never stopped.
 
-  runner resume last
-  runner resume 1432-adam
+runner resume last
+runner resume 1432-adam
 """
 
 from __future__ import annotations

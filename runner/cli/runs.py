@@ -1,7 +1,7 @@
 """List runs, newest first: id, state, overrides, best metric, age.
 
-  runner runs
-  runner runs adam            those whose directory or overrides contain it
+runner runs
+runner runs adam            those whose directory or overrides contain it
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a table of runs."""
     root = output_root()
-    rows = [row for folder in directory.runs(root) if options.filter in " ".join(row := _row(folder))]
+    rows = [
+        row for folder in directory.runs(root) if options.filter in " ".join(row := _row(folder))
+    ]
     terminal = Terminal()
     if not rows:
         terminal.line(f"no runs{f' with {options.filter!r}' if options.filter else ''} in {root}")

@@ -1,6 +1,6 @@
 """Print the configuration that a command would run, composed and checked.
 
-  runner show optimizer=adam schedule=cosine
+runner show optimizer=adam schedule=cosine
 """
 
 from __future__ import annotations

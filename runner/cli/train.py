@@ -1,8 +1,8 @@
 """Train one configuration, and record it in a directory of its own.
 
-  runner                                   the default: a small perceptron on digits
-  runner dataset=fashion_mnist architecture=cnn optimizer=adam
-  runner optimizer.lr=0.01 seed=3 name=slower
+runner                                   the default: a small perceptron on digits
+runner dataset=fashion_mnist architecture=cnn optimizer=adam
+runner optimizer.lr=0.01 seed=3 name=slower
 """
 
 from __future__ import annotations

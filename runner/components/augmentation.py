@@ -43,7 +43,9 @@ def flip_crop(*, flip: Fraction, padding: Natural) -> Augmentation:
         columns = torch.where(mirrored, width - 1 - columns, columns)  # (B, W) of the crop
         padded = F.pad(x, [padding] * 4).permute(0, 2, 3, 1)  # (B, H + 2p, W + 2p, channels)
         batch = torch.arange(count, device=x.device)[:, None, None]
-        picked = padded[batch, (top[:, None] + rows)[:, :, None], (left[:, None] + columns)[:, None]]
+        picked = padded[
+            batch, (top[:, None] + rows)[:, :, None], (left[:, None] + columns)[:, None]
+        ]
         return picked.permute(0, 3, 1, 2).contiguous(), y
 
     return Augmentation(draw, apply)

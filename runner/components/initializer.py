@@ -15,7 +15,8 @@ from torch import Generator, Tensor
 from runner.foundation.ranges import NonNegative, Positive
 
 
-def normal(weight: Tensor, activation_gain: float, generator: Generator, *, std: NonNegative
+def normal(
+    weight: Tensor, activation_gain: float, generator: Generator, *, std: NonNegative
 ) -> None:
     """Draw from N(0, std^2)."""
     weight.normal_(0, std, generator=generator)

@@ -17,6 +17,7 @@ from runner.foundation.ranges import Positive, ProperFraction
 
 Slots = dict[str, Tensor]
 Hyper = Mapping[str, float]
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Optimizer(NamedTuple):
@@ -32,9 +33,7 @@ class Optimizer(NamedTuple):
     hyper: dict[str, float]
     init: Callable[[Tensor], Slots]
     update: Callable[[Tensor, Tensor, Slots, Hyper, float], tuple[Tensor, Slots]]
-    fused: (
-        Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Slots], Hyper, int], None] | None
-    ) = None
+    fused: Callable[[Tensors, Tensors, Sequence[Slots], Hyper, int], None] | None = None
 
 
 def sgd(*, lr: Positive) -> Optimizer:
@@ -43,7 +42,7 @@ def sgd(*, lr: Positive) -> Optimizer:
     def update(w: Tensor, g: Tensor, slots: Slots, hyper: Hyper, t: float) -> tuple[Tensor, Slots]:
         return w - hyper["lr"] * g, slots
 
-    def fused(ws: Sequence, gs: Sequence, slots: Sequence, hyper: Hyper, t: int) -> None:
+    def fused(ws: Tensors, gs: Tensors, slots: Sequence[Slots], hyper: Hyper, t: int) -> None:
         torch._foreach_add_(ws, gs, alpha=-hyper["lr"])
 
     return Optimizer({"lr": lr}, lambda w: {}, update, fused)
@@ -64,7 +63,7 @@ def momentum(*, lr: Positive, momentum: ProperFraction, nesterov: bool) -> Optim
         step = g + hyper["momentum"] * velocity if nesterov else velocity
         return w - hyper["lr"] * step, {"velocity": velocity}
 
-    def fused(ws: Sequence, gs: Sequence, slots: Sequence, hyper: Hyper, t: int) -> None:
+    def fused(ws: Tensors, gs: Tensors, slots: Sequence[Slots], hyper: Hyper, t: int) -> None:
         torch._fused_sgd_(
             ws,
             gs,
@@ -82,9 +81,7 @@ def momentum(*, lr: Positive, momentum: ProperFraction, nesterov: bool) -> Optim
     return Optimizer(hyper, lambda w: {"velocity": torch.zeros_like(w)}, update, fused)
 
 
-def adam(
-    *, lr: Positive, betas: tuple[ProperFraction, ProperFraction], eps: Positive
-) -> Optimizer:
+def adam(*, lr: Positive, betas: tuple[ProperFraction, ProperFraction], eps: Positive) -> Optimizer:
     """Divide an average gradient by its average size (Kingma and Ba 2015).
 
     m <- b1 m + (1 - b1) g,  s <- b2 s + (1 - b2) g^2,
@@ -99,7 +96,7 @@ def adam(
         step = mean / (1 - hyper["beta1"] ** t) / root
         return w - hyper["lr"] * step, {"mean": mean, "square": square}
 
-    def fused(ws: Sequence, gs: Sequence, slots: Sequence, hyper: Hyper, t: int) -> None:
+    def fused(ws: Tensors, gs: Tensors, slots: Sequence[Slots], hyper: Hyper, t: int) -> None:
         count = torch.tensor(float(t), device=ws[0].device)  # float32 holds it up to 2^24 updates
         torch._fused_adam_(
             ws,

@@ -46,5 +46,6 @@ class NotZero(InSteps):
     """The same, where a duration of nothing makes no sense."""
 
 
+PeriodText = Annotated[str, NotZero()]  # in a section of settings, which is not built
 Duration = Annotated[int, InSteps()]
 Period = Annotated[int, NotZero()]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runner.foundation.files import flat, read_yaml
 
-
 Groups = dict[str, dict[str, Path]]  # group -> option -> file
 
 

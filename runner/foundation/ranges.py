@@ -42,7 +42,9 @@ Finite = Annotated[float, Range()]
 Positive = Annotated[float, Range(low=0, low_open=True)]
 NonNegative = Annotated[float, Range(low=0)]
 Fraction = Annotated[float, Range(0, 1)]  # [0, 1]
-ProperFraction = Annotated[float, Range(0, 1, high_open=True)]  # [0, 1): decay rates, held-out parts
+ProperFraction = Annotated[
+    float, Range(0, 1, high_open=True)
+]  # [0, 1): decay rates, held-out parts
 KeepProbability = Annotated[float, Range(0, 1, low_open=True)]  # (0, 1]
 Count = Annotated[int, Range(low=1)]
 Natural = Annotated[int, Range(low=0)]

@@ -109,9 +109,11 @@ class Terminal:
 
 
 def _console() -> Console:
-    """Return a console on the standard output; without a terminal, lines are as long as they are."""
+    """Return a console on the standard output; without a terminal, lines are not cut."""
     console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=10_000)
+    return (
+        console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=10_000)
+    )
 
 
 def _width(column: str, rows: Sequence[Sequence[str]], at: int) -> int:

@@ -1,7 +1,7 @@
 """Run directories: made exclusively, found again by a few characters, listed newest first.
 
-    outputs/<experiment>/<id>/    id: time, name or shortened overrides, short hash
-                                  (1432-adam-lr0.01-3f2a), so that TensorBoard's legend reads
+outputs/<experiment>/<id>/    id: time, name or shortened overrides, short hash
+                              (1432-adam-lr0.01-3f2a), so that TensorBoard's legend reads
 """
 
 from __future__ import annotations
@@ -71,16 +71,21 @@ def started(run: Path) -> float:
 
 
 def find(word: str, root: Path) -> Path:
-    """Return the run directory that a path, `last` or the unique beginning of an id means."""
+    """Return the run directory that a path, `last` or a unique part of an id means.
+
+    The beginning of an id goes before a part of it.
+    """
     path = Path(word)
     if (path / STATUS).is_file():
         return path
     known = runs(root)
     if word == "last" and known:
         return known[0]
-    matches = [run for run in known if run.name == word] or [
-        run for run in known if run.name.startswith(word) or run.name.endswith(f"-{word}")
-    ]
+    matches = (
+        [run for run in known if run.name == word]
+        or [run for run in known if run.name.startswith(word)]
+        or [run for run in known if word in run.name]
+    )
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -96,8 +101,12 @@ def settings(run: Path) -> dict[str, Any]:
     choices = read_yaml(run / OVERRIDES).get("choices", {})
     chosen = {group: option for group, option in choices.items() if option is not None}
     values = flat(read_yaml(run / CONFIG))
-    plain = {key: value for key, value in values.items()
-             if value not in (None, {}) and not key.endswith("_target_")}  # fmt: skip
+    hidden = ("_target_", "name")
+    plain = {
+        key: value
+        for key, value in values.items()
+        if value not in (None, {}) and key.rpartition(".")[2] not in hidden
+    }
     return {**chosen, **plain}
 
 

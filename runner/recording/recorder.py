@@ -60,7 +60,7 @@ class Recorder:
         if "train/loss" in row:
             self.timing.row({"step": state.step, "seconds": seconds, "samples_per_second": rate})
         if self.events is not None:
-            tagged = {key: value for key, value in row.items() if key != "step"}
+            tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
             self.events.scalars(tagged, state.step)
         self.terminal.row(row, rate)
         self._step, self._lap = state.step, time.perf_counter()

@@ -32,9 +32,7 @@ class Events:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Log a row of numbers at a step."""
-        self._summary(
-            [_value(tag=tag, simple_value=value) for tag, value in values.items()], step
-        )
+        self._summary([_value(tag=tag, simple_value=value) for tag, value in values.items()], step)
 
     def text(self, tag: str, text: str) -> None:
         """Log a text, shown as Markdown."""

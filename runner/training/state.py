@@ -40,7 +40,6 @@ class State:
     schedule: dict[str, Any]
     stopping: dict[str, Any]
     step: int = 0
-    epoch: float = 0.0
     gradient_norm: Tensor | None = None
     best: Best = field(default_factory=Best)
     window: list[Outcome] = field(default_factory=list)

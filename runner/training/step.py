@@ -56,9 +56,8 @@ def prepare(
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
     device = tensors[0].device
-    noisy = [module for module in model.modules() if hasattr(module, "draw")]
+    noisy: list[Any] = [module for module in model.modules() if hasattr(module, "draw")]
     write = optimizer.fused or _by_tensor(optimizer)
-    pieces = {"loss": loss, "penalties": penalties}
 
     def apply(given: Mapping[str, Tensor], x: Tensor) -> Tensor:
         if given is parameters:
@@ -71,7 +70,7 @@ def prepare(
             for module in noisy:
                 module.draw(len(x), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            total, outcome = objective(apply, parameters, x, y, **pieces)
+            total, outcome = objective(apply, parameters, x, y, loss, penalties)
         gradients: Sequence[Tensor] = torch.autograd.grad(total, tensors)
         if measure:
             state.gradient_norm = torch.stack([each.norm() for each in gradients]).norm()

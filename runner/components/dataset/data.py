@@ -21,7 +21,7 @@ from runner.foundation.errors import BadData, Misconfigured
 from runner.foundation.ranges import ProperFraction, Seed
 
 Task = Literal["classification", "regression"]
-SPLITS = ("train", "valid", "test")
+SPLITS: tuple[str, ...] = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def split(loader: Loader) -> Loader:
         _verify(data)
         return Data(data.x, data.y, data.labels, _split(data, seed, valid, test))
 
-    shared = list(inspect.signature(factory, follow_wrapped=False, eval_str=True).parameters.values())
+    shared = list(
+        inspect.signature(factory, follow_wrapped=False, eval_str=True).parameters.values()
+    )
     own = list(inspect.signature(loader, eval_str=True).parameters.values())
     factory.__signature__ = inspect.Signature([*shared[:-1], *own])  # type: ignore[attr-defined]
     return factory
@@ -124,6 +126,4 @@ def _verify(data: Data) -> None:
         wrong = (data.y < 0) | (data.y >= data.outputs)
         if wrong.any():
             row = int(wrong.nonzero()[0])
-            raise BadData(
-                f"row {row}: label {int(data.y[row])}, expected 0 to {data.outputs - 1}"
-            )
+            raise BadData(f"row {row}: label {int(data.y[row])}, expected 0 to {data.outputs - 1}")

@@ -21,10 +21,8 @@ from runner.foundation.errors import BadData
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-FASHION_LABELS = (
-    "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle-boot".split()
-)
-CIFAR10_LABELS = "airplane automobile bird cat deer dog frog horse ship truck".split()
+FASHION_LABELS = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle-boot"
+CIFAR10_LABELS = "airplane automobile bird cat deer dog frog horse ship truck"
 _PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
 
@@ -37,7 +35,7 @@ def mnist(*, root: str, download: bool) -> Data:
 @split
 def fashion_mnist(*, root: str, download: bool) -> Data:
     """Load 70,000 images of clothes, 1 x 28 x 28, 10 classes, 10,000 of them for the test."""
-    labels, package = tuple(FASHION_LABELS), "dataset-fashion-mnist"
+    labels, package = tuple(FASHION_LABELS.split()), "dataset-fashion-mnist"
     folder = Path(root).expanduser()
     return _idx("FashionMNIST", folder, download, labels, DEBIAN_FASHION_MNIST, package)
 
@@ -51,7 +49,9 @@ def cifar10(*, root: str, download: bool) -> Data:
     parts = [_torchvision("CIFAR10", folder, train, download) for train in (True, False)]
     images = np.concatenate([part.data for part in parts]).transpose(0, 3, 1, 2)
     targets = torch.tensor([target for part in parts for target in part.targets])
-    return _with_test(torch.from_numpy(images), targets, len(parts[0].data), tuple(CIFAR10_LABELS))
+    return _with_test(
+        torch.from_numpy(images), targets, len(parts[0].data), tuple(CIFAR10_LABELS.split())
+    )
 
 
 def read_idx(path: Path) -> Tensor:

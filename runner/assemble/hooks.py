@@ -1,0 +1,114 @@
+"""What happens after steps of a run: measure, validate, judge, the user's own measurements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from runner.assemble.run import Run
+from runner.config import maker
+from runner.foundation.errors import Diverged
+from runner.training import evaluation
+from runner.training.loop import Hook, Row
+from runner.training.state import State, nonfinite
+
+Call = Callable[[State, Row], bool | None]
+
+
+def periods(run: Run) -> tuple[int, int]:
+    """Return after how many steps a row is logged, and after how many an evaluation is made."""
+    trainer = run.settings.trainer
+    return run.clock.steps(trainer.log_every), run.clock.steps(trainer.evaluate_every)
+
+
+def measuring(run: Run) -> list[Hook]:
+    """Return the hooks that fill a row, in order; each evaluation has a row of its own."""
+    log, evaluate = periods(run)
+    return [
+        *_deadline(run),
+        Hook(log, _measure(run)),
+        Hook(evaluate, _measure(run)),
+        Hook(evaluate, _validate(run)),
+        *_own(run),
+        Hook(evaluate, _judge(run)),
+    ]
+
+
+def _deadline(run: Run) -> list[Hook]:
+    if run.settings.trainer.minutes is None:
+        return []
+    deadline = time.monotonic() + 60 * run.settings.trainer.minutes
+    return [Hook(1, lambda state, row: time.monotonic() >= deadline)]
+
+
+def _measure(run: Run) -> Call:
+    """Sum up the steps since the last row: one transfer to the host, one check for nan."""
+
+    def measure(state: State, row: Row) -> None:
+        if not state.window:
+            return
+        if (bad := nonfinite(state.window)) is not None:
+            raise Diverged(_divergence(state, bad))
+        outputs, targets = (torch.cat([each[at] for each in state.window]) for at in (1, 2))
+        measured = evaluation.measure(outputs, targets, run.loss, run.metrics)
+        factor = run.schedule.at(state.step - 1, state.schedule)
+        row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}
+        row |= {f"train/{name}": value for name, value in measured.items()}
+        row["lr"] = run.optimizer.hyper["lr"] * factor
+        if state.gradient_norm is not None:
+            row["gradient/norm"] = float(state.gradient_norm)
+            state.gradient_norm = None
+        state.window.clear()
+
+    return measure
+
+
+def _divergence(state: State, bad: int) -> str:
+    step = state.step - len(state.window) + 1 + bad
+    return (
+        f"the training loss became {float(state.window[bad].loss)} at step {step}; "
+        "try a smaller optimizer.lr, or clipping=norm"
+    )
+
+
+def _validate(run: Run) -> Call:
+    def validate(state: State, row: Row) -> None:
+        if len(run.data.splits["valid"]):
+            row |= {f"valid/{name}": value for name, value in run.evaluate("valid").items()}
+
+    return validate
+
+
+def _judge(run: Run) -> Call:
+    """Keep the best weights, tell the schedule, ask the stopping rule."""
+
+    def judge(state: State, row: Row) -> bool:
+        value = run.sign * row[run.goal]
+        if value < state.best.value and run.goal.startswith("valid/"):
+            state.remember(value)
+        state.schedule = run.schedule.observe(state.schedule, value)
+        state.stopping, stop = run.stopping.observe(state.stopping, value)
+        return stop
+
+    return judge
+
+
+def _own(run: Run) -> list[Hook]:
+    """Wrap the user's measurements: what they return joins the row of their step."""
+
+    def wrap(measure: Callable[[State], dict[str, float]]) -> Call:
+        def call(state: State, row: Row) -> None:
+            row.setdefault("step", state.step)
+            row.setdefault("epoch", state.step / run.clock.steps_per_epoch)
+            with evaluation.evaluating(state.model):
+                row |= {name: float(value) for name, value in measure(state).items()}
+
+        return call
+
+    nodes = run.settings.hooks.values()
+    return [
+        Hook(run.clock.steps(node.arguments["every"]), wrap(maker(node, clock=run.clock)))
+        for node in nodes
+    ]
