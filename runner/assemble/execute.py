@@ -41,7 +41,7 @@ def execute(
     if packed is None:
         _describe(run, recorder)
         saver.save()
-    advance = _advance(run, state)
+    advance = advancing(run, state)
     with deferred() as waiting:
         hooks = [*measuring(run), Hook(1, recorder.record), *saver.hooks(run, waiting)]
         recorder.start(run.clock.total, state.step, run.settings.trainer.batch_size)
@@ -55,7 +55,7 @@ def execute(
     return summary
 
 
-def _advance(run: Run, state: State) -> Callable[[State], Outcome]:
+def advancing(run: Run, state: State) -> Callable[[State], Outcome]:
     """Return `advance(state)`: the next batch, the learning rate of the moment, one update."""
     trainer, clock = run.settings.trainer, run.clock
     batch = feed.shuffled(

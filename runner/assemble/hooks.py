@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
-
 from runner.assemble.run import Run
 from runner.config import maker
 from runner.foundation.errors import Diverged
@@ -51,8 +49,7 @@ def _measure(run: Run) -> Call:
             return
         if (bad := nonfinite(state.window)) is not None:
             raise Diverged(_divergence(state, bad))
-        outputs, targets = (torch.cat([each[at] for each in state.window]) for at in (1, 2))
-        measured = evaluation.measure(outputs, targets, run.loss, run.metrics)
+        measured = evaluation.measure(state.window, run.metrics)
         factor = run.schedule.at(state.step - 1, state.schedule)
         row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}
         row |= {f"train/{name}": value for name, value in measured.items()}

@@ -82,8 +82,8 @@ class Run:
         batches = feed.in_order(
             *self.prepared.splits[split], self.settings.trainer.evaluation_batch_size
         )
-        outcome = evaluation.predict(self.model, batches, self.autocast)
-        return evaluation.measure(outcome.outputs, outcome.targets, self.loss, self.metrics)
+        outcomes = evaluation.predict(self.model, batches, self.loss, self.autocast)
+        return evaluation.measure(outcomes, self.metrics)
 
 
 def assemble(settings: Settings) -> Run:
@@ -203,8 +203,8 @@ def _goal(run: Run) -> tuple[str, float]:
     """Return the metric to go by, and the sign that makes lower better."""
     split = "valid" if len(run.data.splits["valid"]) else "train"
     x, y = (part[:2] for part in run.prepared.splits[split])
-    outcome = evaluation.predict(run.model, [(x, y)], run.autocast)
-    names = [f"{split}/{name}" for name in ["loss", *run.metrics(outcome.outputs, y)]]
+    outcomes = evaluation.predict(run.model, [(x, y)], run.loss, run.autocast)
+    names = [f"{split}/{name}" for name in evaluation.measure(outcomes, run.metrics)]
     goal = run.settings.objective
     if goal == "auto":
         goal = f"{split}/{'accuracy' if run.data.task == 'classification' else 'loss'}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from runner.training.feed import Batch
 from runner.training.state import Outcome
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 Metrics = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
@@ -26,20 +27,23 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def predict(model: nn.Module, batches: Sequence[Batch], autocast: bool = False) -> Outcome:
-    """Return the model's outputs for every row, with the targets."""
+def predict(
+    model: nn.Module, batches: Sequence[Batch], loss: Loss, autocast: bool = False
+) -> list[Outcome]:
+    """Return the mean loss, the model's outputs and the targets of each batch."""
     device = batches[0][0].device.type
     with evaluating(model), torch.autocast(device, torch.bfloat16, enabled=autocast):
-        outputs = torch.cat([model(x) for x, _ in batches])
-    return Outcome(torch.tensor(0.0), outputs, torch.cat([y for _, y in batches]))
+        pairs = [(model(x), y) for x, y in batches]
+        return [Outcome(loss(outputs, y).mean(), outputs, y) for outputs, y in pairs]
 
 
-def measure(
-    outputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], metrics: Metrics
-) -> dict[str, float]:
-    """Return the mean loss and the metrics as numbers: the one place that reads them back."""
+def measure(outcomes: Sequence[Outcome], metrics: Metrics) -> dict[str, float]:
+    """Return the mean loss of the samples and the metrics: the one place that reads them back."""
     with torch.inference_mode():
+        outputs, targets = (torch.cat([outcome[at] for outcome in outcomes]) for at in (1, 2))
         outputs = outputs.float() if outputs.dtype is torch.bfloat16 else outputs
-        values = {"loss": loss(outputs, targets).mean(), **metrics(outputs, targets)}
+        losses = torch.stack([outcome.loss for outcome in outcomes]).double()
+        weights = losses.new_tensor([len(outcome.targets) for outcome in outcomes])
+        values = {"loss": losses @ weights / weights.sum(), **metrics(outputs, targets)}
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
     return dict(zip(values, numbers, strict=True))

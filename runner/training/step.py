@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.foundation import rng
+from runner.foundation import memory, rng
 from runner.training.state import Outcome, State
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,6 +52,7 @@ def prepare(
     `factor` multiplies the learning rate. With `measure` the norm of the gradient, before
     clipping, is left in `state.gradient_norm`. The state's tensors keep their storage.
     """
+    memory.keep_freed()
     model, slots = state.model, state.slots
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
