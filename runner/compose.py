@@ -18,7 +18,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -108,12 +108,15 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> Iterator[Override]:
     parser = OverridesParser.create()
     for text in overrides:
         key, equals, value = text.partition("=")
+        if not key:
+            problems.append(f"'{text}': not of the form key=value")
+            continue
         if equals and not value:
             problems.append(f"{key}: missing value after '='")
             continue
         try:
             override = parser.parse_override(text)
-        except OverrideParseException as error:
+        except HydraException as error:
             reason = str(error).splitlines()[0]
             problems.append(f"'{text}': not of the form key=value: {reason}")
             continue

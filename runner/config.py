@@ -153,6 +153,9 @@ class _Checker:
         except (ImportError, AttributeError) as error:
             self.problems.append(f"{key}._target_: no such target '{target}': {error}")
             return None
+        if not f"{factory.__module__}.".startswith(self.trusted):
+            self.problems.append(f"{key}._target_: '{target}' is defined in {factory.__module__}")
+            return None
         options = {name: each for name, each in value.items() if name != "_target_"}
         before = len(self.problems)
         arguments = self.section(options, factory, f"{key}.", named=target.rsplit(".", 1)[-1])
@@ -205,6 +208,8 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _locate(target: str) -> Callable[..., Any]:
     """Import what a dotted name stands for."""
     module, _, name = target.rpartition(".")
+    if name.startswith("_"):
+        raise AttributeError(f"{name} is private")
     found = getattr(importlib.import_module(module), name)
     if not callable(found):
         raise AttributeError(f"{target} is not callable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,22 +38,19 @@ def execute(
     if packed is not None:
         state.unpack(packed["state"])
     recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])
-    saver = _Saver(state, recorder, folder / directory.CHECKPOINTS)
-    if packed is None:
-        _describe(run, recorder)
-        saver.save()
-    advance = advancing(run, state)
-    with deferred() as waiting:
-        hooks = [*measuring(run), Hook(1, recorder.record), *saver.hooks(run, waiting)]
-        recorder.start(run.clock.total, state.step, run.settings.trainer.batch_size)
-        try:
+    with contextlib.closing(recorder):
+        saver = _Saver(state, recorder, folder / directory.CHECKPOINTS)
+        if packed is None:
+            _describe(run, recorder)
+            saver.save()
+        advance = advancing(run, state)
+        with deferred() as waiting:
+            hooks = [*measuring(run), Hook(1, recorder.record), *saver.hooks(run, waiting)]
+            recorder.start(run.clock.total, state.step, run.settings.trainer.batch_size)
             train(state, advance, hooks, run.clock.total)
-        finally:
             recorder.stop()
-        saver.save()
-    summary = _finish(run, state, recorder)
-    recorder.close()
-    return summary
+            saver.save()
+        return _finish(run, state, recorder)
 
 
 def advancing(run: Run, state: State) -> Callable[[State], Outcome]:

@@ -46,6 +46,6 @@ def flip_crop(*, flip: Fraction, padding: Natural) -> Augmentation:
         picked = padded[
             batch, (top[:, None] + rows)[:, :, None], (left[:, None] + columns)[:, None]
         ]
-        return picked.permute(0, 3, 1, 2).contiguous(), y
+        return picked.permute(0, 3, 1, 2), y
 
     return Augmentation(draw, apply)

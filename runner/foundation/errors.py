@@ -77,15 +77,15 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
     A dotted key is near when its last part is (`lr` -> `optimizer.lr`), else by edit distance.
     """
-    candidates = sorted(set(words))
+    candidates = sorted(set(words), key=lambda each: (each.count("."), each))
     last_parts = {candidate.rsplit(".", 1)[-1]: candidate for candidate in reversed(candidates)}
     tail = word.rsplit(".", 1)[-1]
     if tail in last_parts:
         return last_parts[tail]
-    if match := difflib.get_close_matches(word, candidates, n=1, cutoff=0.6):
-        return match[0]
     if match := difflib.get_close_matches(tail, list(last_parts), n=1, cutoff=0.6):
         return last_parts[match[0]]
+    if match := difflib.get_close_matches(word, candidates, n=1, cutoff=0.8):
+        return match[0]
     return None
 
 

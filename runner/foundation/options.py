@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from runner.foundation.files import flat, read_yaml
@@ -33,10 +34,11 @@ def groups(roots: Iterable[Path]) -> Groups:
 
 
 def description(path: Path) -> str:
-    """Return the first comment line of an option's file."""
+    """Return the first comment line of an option's file that is not for Hydra (`# @package`)."""
     with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline().strip()
-    return first.lstrip("# ") if first.startswith("#") else ""
+        lines = takewhile(lambda line: line.startswith("#"), file)
+        said = (line.lstrip("# ").strip() for line in lines)
+        return next((line for line in said if not line.startswith("@")), "")
 
 
 def keys(path: Path) -> Iterator[tuple[str, str]]:

@@ -95,6 +95,7 @@ class Recorder:
         return summary
 
     def close(self) -> None:
-        """Close every log."""
+        """Close every log and take the progress bar away."""
+        self.stop()
         for log in (self.metrics, self.timing, *([self.events.log] if self.events else [])):
             log.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from runner.foundation.errors import Interrupted
@@ -45,8 +45,8 @@ def deferred() -> Iterator[Waiting]:
 
 
 @contextlib.contextmanager
-def _handled(handle: object) -> Iterator[None]:
-    before = [(number, signal.signal(number, handle)) for number in SIGNALS]  # type: ignore[arg-type]
+def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = [(number, signal.signal(number, handle)) for number in SIGNALS]
     try:
         yield
     finally:

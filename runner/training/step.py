@@ -72,7 +72,12 @@ def prepare(
                 module.draw(len(x), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             total, outcome = objective(apply, parameters, x, y, loss, penalties)
-        gradients: Sequence[Tensor] = torch.autograd.grad(total, tensors)
+        gradients: Sequence[Tensor] = [
+            _laid_out_as(parameter, gradient)
+            for parameter, gradient in zip(
+                tensors, torch.autograd.grad(total, tensors), strict=True
+            )
+        ]
         if measure:
             state.gradient_norm = torch.stack([each.norm() for each in gradients]).norm()
         for clip in clips:
@@ -84,6 +89,17 @@ def prepare(
         return outcome
 
     return step
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient in the parameter's memory order.
+
+    A convolution may give its gradient channels last. Fused kernels walk both tensors' memory
+    side by side and would pair the wrong numbers; `backward()` takes care of it, `grad` does not.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _by_tensor(optimizer: Any) -> Callable[..., None]:

@@ -1,0 +1,65 @@
+"""What all tests share: a home without a defaults file, a folder of their own, a command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test in an empty folder, with no defaults file of the user's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def runner(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run a command line in this process."""
+    from runner import cli
+
+    def call(*words: str) -> Done:
+        capfd.readouterr()
+        code = cli.run(list(words))
+        streams = capfd.readouterr()
+        return Done(code, streams.out, streams.err)
+
+    return call
+
+
+@pytest.fixture
+def shell() -> Callable[..., Done]:
+    """Run a command line in a process of its own."""
+
+    def call(*words: str, timeout: float = 120, **environment: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call

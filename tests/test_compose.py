@@ -1,0 +1,109 @@
+"""Composition: equal to Hydra's own, every mistake collected, files with mistakes named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+from runner import compose
+from runner.foundation.errors import Misconfigured
+from runner.foundation.options import own_folder
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=adam", "optimizer.lr=0.01", "seed=3"],
+        ["architecture.hidden=[8,4]", "trainer=quick", "name=a1"],
+        ["regularizer=l2", "regularizer.l2.strength=1e-3", "~optimizer.nesterov"],
+        ["hooks=[weight_norm]", "+hooks.weight_norm.further={a: 1}"],
+        ["dataset=fashion_mnist", "dataset.root=/x y", "tensorboard=false", "name=null"],
+        ["optimizer.betas=[0.8,0.9]", "optimizer=adam"],
+    ],
+)
+def test_equals_hydras_own_composition(overrides: list[str]) -> None:
+    with initialize_config_dir(str(own_folder()), version_base="1.3"):
+        expected = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
+    assert compose.compose(overrides).config == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("optimizer=adm", "optimizer=adm: no such option; did you mean 'adam'?"),
+        ("optimizer.lr=", "optimizer.lr: missing value after '='"),
+        ("optimizer.lr=0.1,0.2", "optimizer.lr: several values, '0.1,0.2'"),
+        ("optimizer.lr", "'optimizer.lr': not of the form key=value"),
+        ("=3", "'=3': not of the form key=value"),
+        ("optimizer.lr={", "'optimizer.lr={': not of the form key=value"),
+        ("name=${foo}", "name: Interpolation key 'foo' not found"),
+        ("name=${oc.env:NOT_SET_HERE}", "name: environment variable NOT_SET_HERE is not set"),
+        ("~optimizer.lrr", "optimizer.lrr: unknown key; did you mean 'optimizer.lr'?"),
+        ("hydra.run.dir=/tmp", "hydra.run.dir: the runner composes by itself"),
+        ("seed.deep.er=1", None),
+    ],
+)
+def test_mistakes_are_named(override: str, problem: str | None) -> None:
+    if problem is None:
+        assert compose.compose([override]).config["seed"] == {"deep": {"er": 1}}
+        return
+    with pytest.raises(Misconfigured) as caught:
+        compose.compose([override])
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_a_key_given_twice() -> None:
+    with pytest.raises(Misconfigured, match=r"seed: given 2 times \(1, 2\)"):
+        compose.compose(["seed=1", "seed=2"])
+
+
+def test_environment_values_stay_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "secret")
+    composition = compose.compose(["name=${oc.env:CANARY}"])
+    assert composition.config["name"] == "secret"
+    assert "secret" not in str(composition.record)
+
+
+def test_machine_defaults_are_used_where_the_key_exists() -> None:
+    machine = {"dataset.root": "/data", "output_root": "/runs"}
+    digits = compose.compose([], machine=machine).config
+    assert digits["output_root"] == "/runs"
+    assert "root" not in digits["dataset"]
+    mnist = compose.compose(["dataset=mnist", "output_root=own"], machine=machine).config
+    assert (mnist["dataset"]["root"], mnist["output_root"]) == ("/data", "own")
+
+
+def test_options_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer/mine.yaml").write_text("# Mine.\ndefaults: [sgd, _self_]\nlr: 7\n")
+    composition = compose.compose(["optimizer=mine"], folders=[tmp_path])
+    assert composition.config["optimizer"]["lr"] == 7
+    assert composition.choices["optimizer"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"lr: 1\nlr: 2\n", "mine.yaml:2: found duplicate key lr"),
+        (b"a:\n\tb: 1\n", "mine.yaml:2: found character '\\t' that cannot start any token"),
+        (b"a: [1\nb: 2\n", "mine.yaml:2: "),
+        (b"a: !!python/object/apply:os.system [true]\n", "mine.yaml:1: could not determine"),
+        (b"# caf\xe9\nlr: 1\n", "mine.yaml: not UTF-8"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer/mine.yaml").write_bytes(content)
+    with pytest.raises(Misconfigured) as caught:
+        compose.compose(["optimizer=mine"], folders=[tmp_path])
+    assert reason in caught.value.problems[0]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="no such folder"):
+        compose.compose([], folders=[tmp_path / "absent"])
