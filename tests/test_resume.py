@@ -203,6 +203,26 @@ def test_the_cases_are_not_all_alike(uncut):
     assert b"weights/norm" in records[-1]["metrics"]
 
 
+CNN = (*PLAIN[1:], "architecture=cnn", "architecture.channels=[4,8]", "trainer.drop_last=false")
+REGRESSION = ("dataset=diabetes", "loss=mse", "architecture.hidden=[16]", "trainer.batch_size=32",
+              "trainer.steps=32", "trainer.epochs=null", "trainer.log_every=7steps", "threads=1",
+              "precision=float64", "device=cpu", "tensorboard=false")  # fmt: skip
+NO_VALIDATION = (*PLAIN, "dataset.valid=0", "precision=bfloat16", "trainer.evaluate_every=20%")
+
+
+@pytest.mark.parametrize("cuts", [[-12], [11], [5, 7, 9]], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [CNN, REGRESSION, NO_VALIDATION], ids=["cnn", "regression", "no validation"]
+)
+def test_another_kind_of_run(tmp_path, uncut, overrides, cuts):
+    with cut(abs(cuts[0]), kill=cuts[0] < 0):
+        begin(overrides, tmp_path)
+    for each in cuts[1:]:
+        with cut(each):
+            resume(overrides, started(tmp_path))
+    assert differences(resume(overrides, started(tmp_path)), uncut(overrides)) == []
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_cut_after_the_best_epoch(tmp_path, uncut, after):
     """The objective cannot get better than in the first epoch: the best weights are old ones."""
@@ -414,7 +434,7 @@ def test_a_full_disk_loses_nothing(tmp_path, uncut, nth):
 MUTATED = (*SAVING, "optimizer=adam", "optimizer.lr=0.01", "stopping.patience=3",
            "stopping.min_delta=1")  # fmt: skip
 SAVED, DIED = 20, 23  # rows of 21 are in the logs that the checkpoint does not know of
-PARTS = ["step", "model", "slots", "schedule", "stopping", "best", "window"]
+PARTS = ["step", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
 
 
 @pytest.fixture

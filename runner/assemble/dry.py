@@ -30,7 +30,7 @@ def dry_step(model: nn.Module, x: Tensor, y: Tensor, minimized: Callable[..., Te
             draw(len(x), generator)
     with _naming_the_layer(trial):
         total = minimized(trial, x, y)
-    torch.autograd.grad(total, list(trial.parameters()))
+        torch.autograd.grad(total, list(trial.parameters()))
 
 
 @contextmanager

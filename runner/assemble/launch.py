@@ -58,7 +58,7 @@ def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
         run = assemble(settings)
         announce(run, terminal)
         terminal.line(f"resuming at step {packed['step']} of {run.clock.total}")
-        directory.set_status(folder, state="running")
+        directory.set_status(folder, state="running", exit_code=None, message=None)
         _perform(run, folder, terminal, packed)
 
 

@@ -24,7 +24,7 @@ class Augmentation(NamedTuple):
 
 
 def flip_crop(*, flip: Fraction, padding: Natural) -> Augmentation:
-    """Mirror an image left-right with probability `flip`, then crop it from a zero-padded copy.
+    """Crop an image from a zero-padded copy, then mirror it left-right with probability `flip`.
 
     The crop is as large as the image (B, channels, H, W) and starts at a row and a column drawn
     from 0 to 2 `padding`: a shift by up to `padding` pixels each way.

@@ -21,8 +21,9 @@ def standard(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
     residual = (outputs - targets).double()
     spread = (targets - targets.mean(0)).double()
     unexplained = residual.square().sum() / spread.square().sum()
+    varied = (targets != targets[:1]).any()  # rounding alone leaves a spread of its own
     return {
         "rmse": residual.square().mean().sqrt(),
         "mae": residual.abs().mean(),
-        "r2": torch.where(unexplained.isfinite(), 1 - unexplained, torch.nan),
+        "r2": torch.where(varied, 1 - unexplained, torch.nan),
     }

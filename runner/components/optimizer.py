@@ -78,7 +78,8 @@ def momentum(*, lr: Positive, momentum: ProperFraction, nesterov: bool) -> Optim
         )
 
     hyper = {"lr": lr, "momentum": momentum}
-    return Optimizer(hyper, lambda w: {"velocity": torch.zeros_like(w)}, update, fused)
+    kernel = fused if momentum else None  # torch's knows no buffer without momentum
+    return Optimizer(hyper, lambda w: {"velocity": torch.zeros_like(w)}, update, kernel)
 
 
 def adam(*, lr: Positive, betas: tuple[ProperFraction, ProperFraction], eps: Positive) -> Optimizer:

@@ -40,7 +40,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON atomically; nan and infinity become null, as JSON has neither."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(path, text + "\n")
 
 
@@ -118,11 +118,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """Return content that JSON can hold: nan and infinity become None."""
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if isinstance(content, float) and content - content != 0:  # nan and infinity alone
         return None
     return content

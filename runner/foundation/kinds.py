@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 from collections.abc import Iterable
@@ -47,10 +48,11 @@ def _literal(value: Any, allowed: tuple[Any, ...]) -> Any:
 def _plain(value: Any, kind: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is float and number:
-        return float(value)
-    if kind is int and number and float(value).is_integer():
-        return int(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if kind is int and number:
+        if isinstance(value, int) or value.is_integer():
+            return int(value)
         raise ValueError("a fraction does not fit")
     if kind in (str, bool, None, types.NoneType) and isinstance(value, kind or types.NoneType):
         return value

@@ -25,7 +25,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high
-        return math.isfinite(value) and above and below
+        return abs(value) < math.inf and above and below  # nan is not below infinity
 
     def __str__(self) -> str:
         if self.low == -math.inf and self.high == math.inf:

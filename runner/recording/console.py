@@ -6,6 +6,7 @@ Names and values come from the user: they are printed as text, never read as mar
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +36,8 @@ class Terminal:
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of text."""
-        self.console.print(Text(text, style=style))
-        self._append(f"{text}\n")
+        self.console.print(Text(plain(text), style=style))
+        self._append(f"{plain(text)}\n")
 
     def warn(self, text: str) -> None:
         """Print a warning."""
@@ -94,10 +95,10 @@ class Terminal:
         for at, column in enumerate(columns):
             justify: Literal["left", "right"] = "left" if at < left else "right"
             clips = at == len(columns) - 1 and left > 1
-            table.add_column(Text(column), justify=justify, no_wrap=True, overflow="ellipsis",
+            table.add_column(Text(plain(column)), justify=justify, no_wrap=True, overflow="ellipsis",
                              min_width=None if clips else _width(column, rows, at))  # fmt: skip
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(plain(cell)) for cell in row))
         self.console.print(table)
 
     def _append(self, text: str) -> None:
@@ -118,6 +119,11 @@ def _console() -> Console:
 
 def _width(column: str, rows: Sequence[Sequence[str]], at: int) -> int:
     return max(len(column), *(len(row[at]) for row in rows), 0)
+
+
+def plain(text: str) -> str:
+    """Return text without the control characters a terminal would obey, but for line ends."""
+    return "".join(each for each in text if each == "\n" or unicodedata.category(each) != "Cc")
 
 
 def number(value: Any) -> str:

@@ -116,8 +116,9 @@ def status(run: Path) -> dict[str, Any]:
 
 
 def set_status(run: Path, **changes: Any) -> None:
-    """Update status.json, whole or not at all."""
-    write_json(run / STATUS, {**read_json(run / STATUS), **changes})
+    """Update status.json, whole or not at all; what is set to None goes."""
+    updated = {**read_json(run / STATUS), **changes}
+    write_json(run / STATUS, {key: value for key, value in updated.items() if value is not None})
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.foundation.errors import UnusableCheckpoint
-from runner.foundation.files import unwritable
+from runner.foundation.files import finite, unwritable
 
 
 class Log:
@@ -40,8 +40,9 @@ class Log:
             raise unwritable(self.path, error) from error
 
     def row(self, row: dict[str, Any]) -> None:
-        """Append one JSON object on a line of its own."""
-        self.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        """Append one JSON object on a line of its own; nan and infinity become null."""
+        text = json.dumps(finite(row), ensure_ascii=False, allow_nan=False)
+        self.write(text.encode() + b"\n")
 
     def sync(self) -> int:
         """Bring the log to the disk and return its length in bytes."""

@@ -25,7 +25,10 @@ _NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.pt")
 
 
 def save(folder: Path, step: int, content: dict[str, Any]) -> Path:
-    """Write a checkpoint, verify it, and only then remove all but the newest two."""
+    """Write a checkpoint, verify it, and only then remove all but it and the one before it.
+
+    Files of later steps go too: they were damaged, or this run would have gone on from them.
+    """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
     data = buffer.getvalue()
@@ -33,9 +36,9 @@ def save(folder: Path, step: int, content: dict[str, Any]) -> Path:
     write_atomic(path, data)
     if _hash(path.read_bytes()) != path.stem.rpartition("-")[2]:
         raise Unwritable(f"{path}: what was written reads back differently")
-    kept = [path, *[each for each in listed(folder) if each != path]][:2]
+    older = [each for each in listed(folder) if _step(each) < step]
     for each in listed(folder):
-        if each not in kept:
+        if each not in (path, *older[:1]):
             with contextlib.suppress(OSError):
                 each.unlink()
     return path
@@ -71,8 +74,9 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         raise UnusableCheckpoint(f"{path.name}: not a checkpoint: {error}") from error
-    if content.get("format") != FORMAT:
-        found = content.get("format")
+    if not isinstance(content, dict):
+        raise UnusableCheckpoint(f"{path.name}: not a checkpoint: it holds a {type(content)}")
+    if (found := content.get("format")) != FORMAT:
         raise UnusableCheckpoint(f"{path.name}: format {found}, this version knows {FORMAT}")
     return content
 
@@ -85,6 +89,10 @@ def listed(folder: Path) -> list[Path]:
 
 def _age(named: tuple[re.Match[str], Path]) -> tuple[int, int]:
     return int(named[0][1]), named[1].stat().st_mtime_ns
+
+
+def _step(path: Path) -> int:
+    return int(path.name.split("-")[1])
 
 
 def _hash(data: bytes) -> str:

@@ -25,12 +25,11 @@ def train(
     state: State, advance: Callable[[State], Outcome], hooks: Sequence[Hook], total: int
 ) -> State:
     """Take the state to `total` steps, or to where a hook ends it."""
-    ended = state.step >= total
-    while not ended:
+    while state.step < total and not state.ended:
         state.window.append(advance(state))
-        ended = state.step >= total
+        last = state.step >= total
         row: Row = {}
         for hook in hooks:
-            if (ended or state.step % hook.every == 0) and hook.call(state, row):
-                ended = True
+            if (last or state.ended or state.step % hook.every == 0) and hook.call(state, row):
+                state.ended = True
     return state

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from runner.foundation.errors import UnusableCheckpoint
+
 
 class Outcome(NamedTuple):
     """What one training step leaves behind, on the device."""
@@ -40,6 +42,7 @@ class State:
     schedule: dict[str, Any]
     stopping: dict[str, Any]
     step: int = 0
+    ended: bool = False  # by a hook, before the budget was spent
     gradient_norm: Tensor | None = None
     best: Best = field(default_factory=Best)
     window: list[Outcome] = field(default_factory=list)
@@ -48,6 +51,7 @@ class State:
         """Return tensors, numbers, strings, lists and dicts alone, safe to load anywhere."""
         return {
             "step": self.step,
+            "ended": self.ended,
             "model": _copied(self.model.state_dict()),
             "slots": [_copied(slot) for slot in self.slots],
             "schedule": dict(self.schedule),
@@ -59,7 +63,8 @@ class State:
 
     def unpack(self, packed: dict[str, Any]) -> None:
         """Take back what `pack` gave; the tensors that training updates stay where they are."""
-        self.step = packed["step"]
+        self.step, self.ended = packed["step"], packed["ended"]
+        self._verify(packed["model"])
         self.model.load_state_dict(packed["model"])
         for slot, stored in zip(self.slots, packed["slots"], strict=True):
             for name, tensor in slot.items():
@@ -70,6 +75,18 @@ class State:
         self.window = [
             Outcome(*(tensor.to(device) for tensor in outcome)) for outcome in packed["window"]
         ]
+
+    def _verify(self, stored: dict[str, Tensor]) -> None:
+        """Raise `UnusableCheckpoint` with the first names whose shapes differ."""
+        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
+        found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
+        wrong = [name for name in {**own, **found} if own.get(name) != found.get(name)]
+        if wrong:
+            lines = [f"  {name}: {found.get(name, 'absent')} in the checkpoint, "
+                     f"{own.get(name, 'absent')} in the model" for name in wrong[:5]]  # fmt: skip
+            raise UnusableCheckpoint(
+                "\n".join([f"the checkpoint is for another model ({len(wrong)} differ):", *lines])
+            )
 
     def remember(self, value: float) -> None:
         """Keep the weights of this step as the best."""

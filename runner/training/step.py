@@ -57,27 +57,16 @@ def prepare(
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
     device = tensors[0].device
-    noisy: list[Any] = [module for module in model.modules() if hasattr(module, "draw")]
+    draw, apply = _drawing(model, seed, device), _applying(model, parameters)
     write = optimizer.fused or _by_tensor(optimizer)
 
-    def apply(given: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        if given is parameters:
-            return model(x)
-        return torch.func.functional_call(model, dict(given), (x,))
-
     def step(x: Tensor, y: Tensor, factor: float, measure: bool) -> Outcome:
-        if noisy:
-            generator = rng.generator(seed, "dropout", state.step, device)
-            for module in noisy:
-                module.draw(len(x), generator)
+        draw(state.step, len(x))
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             total, outcome = objective(apply, parameters, x, y, loss, penalties)
-        gradients: Sequence[Tensor] = [
-            _laid_out_as(parameter, gradient)
-            for parameter, gradient in zip(
-                tensors, torch.autograd.grad(total, tensors), strict=True
-            )
-        ]
+        gradients: Sequence[Tensor] = list(
+            map(_laid_out_as, torch.autograd.grad(total, tensors), tensors)
+        )
         if measure:
             state.gradient_norm = torch.stack([each.norm() for each in gradients]).norm()
         for clip in clips:
@@ -91,7 +80,30 @@ def prepare(
     return step
 
 
-def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+def _drawing(model: nn.Module, seed: int, device: torch.device) -> Callable[[int, int], None]:
+    """Return `draw(step, count)`: fresh noise for every module that wants some."""
+    noisy: list[Any] = [module for module in model.modules() if hasattr(module, "draw")]
+
+    def draw(step: int, count: int) -> None:
+        generator = rng.generator(seed, "dropout", step, device)
+        for module in noisy:
+            module.draw(count, generator)
+
+    return draw if noisy else lambda step, count: None
+
+
+def _applying(model: nn.Module, own: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+    """Return `apply(parameters, x)`, a plain call where the parameters are the model's own."""
+
+    def apply(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        if parameters is own:
+            return model(x)
+        return torch.func.functional_call(model, dict(parameters), (x,))
+
+    return apply
+
+
+def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
     """Return the gradient in the parameter's memory order.
 
     A convolution may give its gradient channels last. Fused kernels walk both tensors' memory

@@ -73,7 +73,6 @@ def split(loader: Loader) -> Loader:
     `test` is null and `valid` a share of the other rows.
     """
 
-    @functools.wraps(loader)
     def factory(
         *, seed: Seed, valid: ProperFraction, test: ProperFraction | None, **options: object
     ) -> Data:
@@ -81,12 +80,10 @@ def split(loader: Loader) -> Loader:
         _verify(data)
         return Data(data.x, data.y, data.labels, _split(data, seed, valid, test))
 
-    shared = list(
-        inspect.signature(factory, follow_wrapped=False, eval_str=True).parameters.values()
-    )
+    shared = list(inspect.signature(factory, eval_str=True).parameters.values())
     own = list(inspect.signature(loader, eval_str=True).parameters.values())
     factory.__signature__ = inspect.Signature([*shared[:-1], *own])  # type: ignore[attr-defined]
-    return factory
+    return functools.update_wrapper(factory, loader)
 
 
 def _split(data: Data, seed: int, valid: float, test: float | None) -> dict[str, Tensor]:
@@ -120,8 +117,9 @@ def _verify(data: Data) -> None:
     """Raise `BadData` for values or labels that no training could use."""
     if len(data.x) != len(data.y) or not len(data.y):
         raise BadData(f"expected as many rows of x as of y, got {len(data.x)} and {len(data.y)}")
-    if not (finite := data.x.isfinite().flatten(1).all(1)).all():
-        raise BadData(f"row {int((~finite).nonzero()[0])}: a value is nan or infinite")
+    for tensor in (data.x, data.y):
+        if not (finite := tensor.isfinite().reshape(len(tensor), -1).all(1)).all():
+            raise BadData(f"row {int((~finite).nonzero()[0])}: a value is nan or infinite")
     if data.task == "classification":
         wrong = (data.y < 0) | (data.y >= data.outputs)
         if wrong.any():

@@ -68,12 +68,16 @@ def read_idx(path: Path) -> Tensor:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise BadData(f"{path}: expected an idx file of bytes, found {content[:16]!r}")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise BadData(f"{path}: expected {content[3]} dimensions, the file ends before them")
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) - start != math.prod(shape):
         raise BadData(
             f"{path}: expected {math.prod(shape)} values of shape {tuple(shape)}, "
             f"found {max(len(content) - start, 0)}"
         )
+    if not math.prod(shape):
+        raise BadData(f"{path}: holds no values, its shape is {tuple(shape)}")
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
 
 
@@ -96,8 +100,22 @@ def _idx(
     if found is None:
         raise _missing(name, folders, package)
     train_x, train_y, test_x, test_y = map(read_idx, found)
+    for path, images, labels_of in ((found[0], train_x, train_y), (found[2], test_x, test_y)):
+        _go_together(path, images, labels_of, train_x)
     images = torch.cat([train_x, test_x])[:, None]
     return _with_test(images, torch.cat([train_y, test_y]).long(), len(train_x), labels)
+
+
+def _go_together(path: Path, images: Tensor, labels: Tensor, alike: Tensor) -> None:
+    """Raise `BadData` unless there is one label for each image, all images of one size."""
+    if images.dim() != 3 or labels.dim() != 1 or len(images) != len(labels):
+        raise BadData(
+            f"{path}: expected images and as many labels, "
+            f"found shapes {tuple(images.shape)} and {tuple(labels.shape)}"
+        )
+    if images.shape[1:] != alike.shape[1:]:
+        sizes = f"{tuple(alike.shape[1:])}, got {tuple(images.shape[1:])}"
+        raise BadData(f"{path}: expected images of the size of the training images, {sizes}")
 
 
 def _find(folders: list[Path]) -> list[Path] | None:

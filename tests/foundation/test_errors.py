@@ -1,0 +1,69 @@
+"""Errors: exit codes of every kind, and the nearest word to a misspelt one."""
+
+import pytest
+
+from runner.foundation import errors
+from runner.foundation.errors import Interrupted, Misconfigured, RunnerError, did_you_mean, nearest
+
+KEYS = ["optimizer.lr", "optimizer.momentum", "trainer.batch_size", "seed", "architecture.hidden"]
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "expected"),
+    [
+        ("lr", KEYS, "optimizer.lr"),
+        ("trainer.lr", KEYS, "optimizer.lr"),
+        ("sead", KEYS, "seed"),
+        ("optimizer.momentun", KEYS, "optimizer.momentum"),
+        ("batchsize", KEYS, "trainer.batch_size"),
+        ("rellu", ["relu", "gelu", "tanh"], "relu"),
+        ("relu", ["relu", "leaky_relu"], "relu"),
+        ("zebra", KEYS, None),
+        ("zebra", [], None),
+        ("", KEYS, None),
+    ],
+)
+def test_nearest(word, words, expected):
+    assert nearest(word, words) == expected
+
+
+def test_nearest_does_not_depend_on_the_order_of_the_words():
+    words = ["b.lr", "a.lr", "c.rate"]
+    assert nearest("lr", words) == nearest("lr", reversed(words)) == "a.lr"
+
+
+def test_did_you_mean():
+    assert did_you_mean("rellu", ["relu"]) == "; did you mean 'relu'?"
+    assert did_you_mean("zebra", ["relu"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("RunnerError", 1),
+        ("Misconfigured", 2),
+        ("BadData", 3),
+        ("Diverged", 4),
+        ("UnusableCheckpoint", 5),
+        ("InUse", 7),
+        ("Unwritable", 8),
+    ],
+)
+def test_exit_codes(name, code):
+    error = getattr(errors, name)("a message")
+    assert isinstance(error, RunnerError)
+    assert error.exit_code == code
+    assert str(error) == "a message"
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_an_interruption_has_the_code_of_its_signal(number, code):
+    assert Interrupted(number, "saved").exit_code == code
+
+
+def test_every_mistake_is_kept_and_shown():
+    assert Misconfigured("one").problems == ["one"]
+    several = Misconfigured(["one", "two"])
+    assert several.problems == ["one", "two"]
+    assert str(several) == "one\ntwo"
+    assert isinstance(several, ValueError)

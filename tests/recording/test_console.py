@@ -1,0 +1,152 @@
+"""The terminal: names are text whatever they hold, and no width or pipe stops it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from runner.recording import console
+from runner.recording.console import Terminal, number
+
+NAMES = ["[/red]", "[bold]x[/bold]", "[link=http://x]y", ":smile:", "\\[a]", "100% [/]", "a" * 300]
+ROW = {"step": 8, "epoch": 0.5, "train/loss": 0.25, "valid/accuracy": 0.75, "lr": 0.1}
+
+
+def plain(width: int = 200) -> Terminal:
+    """A terminal that is none: a pipe."""
+    return Terminal(Console(file=io.StringIO(), width=width, soft_wrap=True))
+
+
+def screen(width: int = 80, **options) -> Terminal:
+    """A terminal with colours and cursor."""
+    return Terminal(Console(file=io.StringIO(), width=width, force_terminal=True, **options))
+
+
+def shown(terminal: Terminal) -> str:
+    return terminal.console.file.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("make", [lambda: plain(2000), lambda: screen(2000, color_system=None)],
+                         ids=["plain", "screen"])  # fmt: skip
+def test_a_name_prints_as_text(make, name):
+    terminal = make()
+    terminal.line(name)
+    terminal.warn(name)
+    terminal.table([name, "b"], [[name, name]])
+    assert shown(terminal).count(name) == 5
+    assert f"warning: {name}" in shown(terminal)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x1b[2Jb", "a\x1b]0;title\x07b", "a\x9b2Jb", "a\rb", "a\x08b"],
+    ids=["clear", "title", "one byte", "return", "backspace"],
+)
+@pytest.mark.parametrize("act", ["line", "warn", "table", "results"])
+def test_a_name_does_not_control_the_terminal(act, name):
+    terminal = plain()
+    given = {"table": ([name], [[name]]), "results": ({name: {"loss": 1.0}},)}.get(act, (name,))
+    getattr(terminal, act)(*given)
+    control = {each for each in shown(terminal) if ord(each) < 32 or 127 <= ord(each) < 160}
+    assert control == {"\n"}
+
+
+@pytest.mark.parametrize("act", ["line", "table"])
+def test_a_newline_in_a_name_loses_nothing(act):
+    terminal = plain()
+    terminal.line("a\nb") if act == "line" else terminal.table(["run"], [["a\nb"]])
+    lines = [line.strip() for line in shown(terminal).splitlines()]
+    assert lines[-2:] == ["a", "b"] or lines[-1:] == ["a\\nb"]
+
+
+@pytest.mark.parametrize("width", [1, 5, 20, 80])
+@pytest.mark.parametrize("make", [plain, screen])
+def test_no_width_is_too_small(make, width):
+    terminal = make(width)
+    terminal.line("x" * 100)
+    terminal.start(100, 0)
+    terminal.tick(8)
+    terminal.row(ROW, 1234.5)
+    terminal.stop()
+    terminal.results({name: {"loss": 0.5, "accuracy": 0.25} for name in ("train", "test")})
+    terminal.table(["run", "state", "overrides"], [["1432-adam", "finished", "y" * 100]], left=3)
+    assert shown(terminal)
+
+
+def test_without_a_terminal_there_are_plain_lines_only():
+    terminal = plain()
+    terminal.start(100, 0)
+    for step in (1, 2):
+        terminal.tick(step)
+    terminal.row(ROW, 1234.5)
+    terminal.row({"step": 9, "epoch": 0.6, "train/loss": 0.2}, 1000.0)
+    terminal.warn("careful")
+    terminal.stop()
+    assert shown(terminal) == (
+        "step 8  epoch 0.5  train/loss 0.25  valid/accuracy 0.75  1,234 samples/s\n"
+        "warning: careful\n"
+    )
+
+
+def test_without_a_terminal_long_lines_are_not_cut(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "20")
+    Terminal().line("x" * 500)
+    assert capsys.readouterr().out == "x" * 500 + "\n"
+
+
+def test_the_bar_shows_the_row_and_goes_away():
+    terminal = screen(120)
+    terminal.start(100, 0)
+    terminal.row(ROW, 1000.0)
+    terminal._shown = 0.0
+    terminal.tick(8)
+    assert "8/100" in shown(terminal)
+    assert "valid/accuracy 0.75" in shown(terminal)
+    terminal.stop()
+    terminal.stop()
+    assert terminal._progress is None
+
+
+@pytest.mark.parametrize("make", [plain, screen])
+def test_the_log_has_all_lines_from_the_first_and_no_escapes(tmp_path, make):
+    terminal = make()
+    terminal.line("before")
+    terminal.keep_log(tmp_path / "run.log")
+    terminal.warn("careful")
+    terminal.row({"step": 9, "epoch": 0.6, "train/loss": 0.2}, 1000.0)
+    terminal.results({"test": {"loss": 0.5}})
+    assert (tmp_path / "run.log").read_text().splitlines() == [
+        "before",
+        "warning: careful",
+        "step 9  epoch 0.6  train/loss 0.2  1,000 samples/s",
+        "test  0.5",
+    ]
+
+
+def test_a_log_is_gone_on_with(tmp_path):
+    (tmp_path / "run.log").write_text("first run\n")
+    terminal = plain()
+    terminal.line("resumed")
+    terminal.keep_log(tmp_path / "run.log")
+    assert (tmp_path / "run.log").read_text() == "first run\nresumed\n"
+
+
+def test_no_colour_where_none_is_wanted(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal(Console(file=io.StringIO(), force_terminal=True))
+    terminal.warn("careful")
+    assert "\x1b[33m" not in shown(terminal)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234567, "1,234,567"), (0.123456, "0.1235"), (1e-9, "1e-09"), (None, ""), (True, "True"),
+     ("x", "x"), ([1, 2], "[1, 2]"), (float("nan"), "nan"), (100000.0, "1e+05")],
+)  # fmt: skip
+def test_number(value, text):
+    assert number(value) == text
+
+
+def test_console_is_as_wide_as_it_needs_without_a_terminal(capsys):
+    assert console._console().width == 10_000

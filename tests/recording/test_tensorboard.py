@@ -1,0 +1,142 @@
+"""The event file, read back by TensorBoard's own readers."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.hparams import metadata
+from tensorboard.util import tensor_util
+
+from runner.foundation.errors import UnusableCheckpoint
+from runner.recording.tensorboard import Events, contact_sheet
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Open event files in one folder, closed at the end."""
+    found = []
+
+    def events(length=None):
+        found.append(Events(tmp_path, length))
+        return found[-1]
+
+    yield events
+    for each in found:
+        each.log.close()
+
+
+def accumulated(folder) -> EventAccumulator:
+    return EventAccumulator(str(folder)).Reload()
+
+
+def values(folder) -> dict:
+    """Return every value of the one event file, by tag."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    events = LegacyEventFileLoader(str(path)).Load()
+    return {value.tag: value for event in events for value in event.summary.value}
+
+
+def test_scalars_have_their_tags_and_steps(tmp_path, opened):
+    events = opened()
+    for step in (7, 8, 14):
+        events.scalars({"train/loss": 1 / step, "lr": 0.5}, step)
+    events.scalars({"valid/accuracy": 0.25}, 8)
+    read = accumulated(tmp_path)
+    assert read.Tags()["scalars"] == ["train/loss", "lr", "valid/accuracy"]
+    losses = [(point.step, point.value) for point in read.Scalars("train/loss")]
+    assert losses == [(step, pytest.approx(1 / step)) for step in (7, 8, 14)]
+    assert [(point.step, point.value) for point in read.Scalars("valid/accuracy")] == [(8, 0.25)]
+
+
+def test_the_file_is_named_as_tensorboard_expects(tmp_path, opened):
+    opened()
+    (path,) = tmp_path.glob("*tfevents*")
+    assert path.name.startswith("events.out.tfevents.")
+    (first,) = LegacyEventFileLoader(str(path)).Load()
+    assert first.file_version == "brain.Event:2"
+    assert first.wall_time > 1e9
+
+
+def test_scalars_that_are_not_finite_can_be_read(tmp_path, opened):
+    opened().scalars({"loss": float("nan"), "norm": float("inf")}, 3)
+    read = accumulated(tmp_path)
+    assert str(read.Scalars("loss")[0].value) == "nan"
+    assert read.Scalars("norm")[0].value == float("inf")
+
+
+@pytest.mark.parametrize(("count", "rows"), [(3, 1), (8, 1), (9, 2), (40, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_decode(tmp_path, opened, channels, count, rows):
+    images = torch.rand(count, channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    opened().images("train/images", images)
+    (stored,) = accumulated(tmp_path).Images("train/images")
+    decoded = Image.open(io.BytesIO(stored.encoded_image_string))
+    decoded.load()
+    size = (8 * (5 * 3 + 2), rows * (6 * 3 + 2))
+    assert decoded.size == (stored.width, stored.height) == size
+    assert decoded.mode == {1: "L", 3: "RGB"}[channels]
+
+
+def test_a_contact_sheet_shows_each_image_from_black_to_white():
+    images = torch.tensor([[0.0, 1.0], [-4.0, 4.0], [7.0, 7.0]]).reshape(3, 1, 1, 2)
+    sheet = contact_sheet(images, columns=2, scale=1)
+    assert sheet.dtype is torch.uint8
+    assert sheet.shape == (1, 6, 8)  # two rows and two columns, a border of one pixel
+    assert [sheet[0, 1, 1:3].tolist(), sheet[0, 1, 5:7].tolist()] == [[0, 255]] * 2
+    assert sheet[0, 4, 1:3].tolist() == [0, 0]  # an image of one value
+    assert set(sheet[0, 3:, 4:].flatten().tolist()) == {40}  # where there is none
+
+
+def test_text(tmp_path, opened):
+    opened().text("config", "```yaml\nseed: 0 # é\n```")
+    content = tensor_util.make_ndarray(values(tmp_path)["config"].tensor).item()
+    assert content.decode() == "```yaml\nseed: 0 # é\n```"
+    assert values(tmp_path)["config"].metadata.plugin_data.plugin_name == "text"
+
+
+def test_hparams_are_a_row_of_the_table(tmp_path, opened):
+    settings = {"optimizer": "adam", "lr": 0.01, "epochs": 3, "nesterov": True,
+                "hidden": [64, 32], "steps": None}  # fmt: skip
+    opened().hparams(settings, "1432-adam-3f2a", 123.0)
+    value = values(tmp_path)[metadata.SESSION_START_INFO_TAG]
+    assert value.metadata.plugin_data.plugin_name == metadata.PLUGIN_NAME
+    info = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+    read = {name: getattr(each, each.WhichOneof("kind")) for name, each in info.hparams.items()}
+    assert read == {"optimizer": "adam", "lr": 0.01, "epochs": 3.0, "nesterov": True,
+                    "hidden": "[64, 32]", "steps": "None"}  # fmt: skip
+    assert type(read["nesterov"]) is bool
+    assert info.group_name == "1432-adam-3f2a"
+    assert info.start_time_secs == 123.0
+
+
+def test_resuming_doubles_no_step(tmp_path, opened):
+    events = opened()
+    for step in (1, 2):
+        events.scalars({"loss": float(step)}, step)
+    length = events.log.sync()
+    for step in (3, 4):
+        events.scalars({"loss": -1.0}, step)
+    again = opened(length)
+    for step in (3, 4, 5):
+        again.scalars({"loss": float(step)}, step)
+    assert len(list(tmp_path.glob("*tfevents*"))) == 1
+    points = [(point.step, point.value) for point in accumulated(tmp_path).Scalars("loss")]
+    assert points == [(step, float(step)) for step in range(1, 6)]
+
+
+def test_a_point_cut_in_its_middle_hides_no_other(tmp_path, opened):
+    """What a killed process left is cut back before the next one writes."""
+    events = opened()
+    events.scalars({"loss": 1.0}, 1)
+    length = events.log.sync()
+    events.log.write(b"\x18\x00\x00half a record")
+    opened(length).scalars({"loss": 2.0}, 2)
+    assert [point.step for point in accumulated(tmp_path).Scalars("loss")] == [1, 2]
+
+
+def test_an_event_file_that_is_gone_is_noticed(opened):
+    with pytest.raises(UnusableCheckpoint, match="0 bytes, the checkpoint saw 40"):
+        opened(40)

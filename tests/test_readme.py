@@ -1,0 +1,101 @@
+"""Every command of the README runs: cut short in the fast tier, as written in the slow one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+         for line in block.splitlines()]  # fmt: skip
+COMMANDS = [line for line in LINES if line.startswith("runner ")]
+# What is run elsewhere: the two set-up commands by .ci/run, which also runs this suite; the bench
+# below; the user's own option needs files of the user's, which tests/cli/test_train.py makes.
+ELSEWHERE = ("python3 -m venv", "pip install", "scripts/bench", "runner --config-dir")
+LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env")
+
+
+def fashion_mnist_is_here() -> bool:
+    from runner.components.dataset.images import DEBIAN_FASHION_MNIST
+
+    return DEBIAN_FASHION_MNIST.is_dir()
+
+
+def make_tiny_fashion_mnist(folder: Path) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for part, count in (("train", 300), ("t10k", 60)):
+        images = torch.randint(0, 256, (count * 784,), generator=generator, dtype=torch.uint8)
+        labels = torch.arange(count, dtype=torch.uint8) % 10
+        header = [count.to_bytes(4, "big"), (28).to_bytes(4, "big"), (28).to_bytes(4, "big")]
+        content = b"\0\0\x08\x03" + b"".join(header) + images.numpy().tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(content)
+        content = b"\0\0\x08\x01" + header[0] + labels.numpy().tobytes()
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(content)
+
+
+def test_every_line_is_accounted_for() -> None:
+    assert len(COMMANDS) >= 12
+    for line in LINES:
+        assert line.startswith(("runner ", *ELSEWHERE)), line
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if not line.startswith(ELSEWHERE)])
+def test_a_command_cut_short(runner, line: str, tmp_path: Path) -> None:
+    words = shlex.split(line)[1:]
+    if words[0] not in LOOKS:
+        words = [word for word in words if not word.startswith("trainer=")] + ["trainer=quick"]
+        if "fashion" in line:
+            make_tiny_fashion_mnist(tmp_path)
+            words.append(f"dataset.root={tmp_path}")
+    elif words[0] in ("runs", "diff", "evaluate"):
+        assert runner("trainer=quick").code == 0
+    if "--help" in words:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            runner(*words)
+        return
+    done = runner(*words)
+    assert done.code == 0, done.err
+
+
+EXPECTED = {
+    "runner dataset=fashion_mnist architecture=mlp": 0.88,
+    "runner dataset=fashion_mnist architecture=cnn": 0.90,
+    "runner experiment=fashion_cnn": 0.90,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line", [line for line in COMMANDS if line.split()[1].partition("=")[2] or "[" in line]
+)
+def test_a_command_as_written(runner, line: str) -> None:
+    import json
+
+    if "fashion" in line and not fashion_mnist_is_here():
+        done = runner(*shlex.split(line)[1:])
+        assert done.code == 3
+        assert "dataset-fashion-mnist" in done.err
+        return
+    done = runner(*shlex.split(line)[1:])
+    assert done.code == 0, done.err
+    (summary,) = Path("outputs").glob("*/*/summary.json")
+    results = json.loads(summary.read_text())["test"]
+    assert results.get("accuracy", 1.0) >= EXPECTED.get(line, 0.5)
+    assert line in EXPECTED or "fashion" not in line
+
+
+@pytest.mark.slow
+def test_the_bench_command_prints_its_table() -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, ROOT / "scripts/bench", "W1", "--rounds", "3"],
+                          capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"runner +\d+ +\d\.\d\d", done.stdout)

@@ -1,0 +1,141 @@
+"""The state: packed it is a copy and plain data, unpacked it goes on where it was."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from runner.foundation.errors import UnusableCheckpoint
+from runner.training.state import Best, Outcome, State, nonfinite
+
+
+def outcome(loss: float) -> Outcome:
+    return Outcome(torch.tensor(loss), torch.rand(2, 3), torch.tensor([0, 2]))
+
+
+def example(seed: int) -> State:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    slots = [{"velocity": torch.rand_like(parameter)} for parameter in model.parameters()]
+    state = State(model, slots, {"factor": seed + 0.5}, {"best": -0.5, "waited": seed}, step=seed)
+    state.ended = seed == 3
+    state.remember(-0.25)
+    state.window = [outcome(1.0), outcome(2.0)]
+    return state
+
+
+def equal(a, b) -> bool:
+    """Compare nested values, tensors bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and a == b
+
+
+def leaves(content):
+    if isinstance(content, dict):
+        assert all(type(key) is str for key in content)
+        content = list(content.values())
+    if isinstance(content, list):
+        return [leaf for each in content for leaf in leaves(each)]
+    return [content]
+
+
+def test_unpack_takes_back_all_that_pack_gave():
+    packed = example(3).pack()
+    other = example(8)
+    assert not equal(other.pack(), packed)
+    other.unpack(packed)
+    assert equal(other.pack(), packed)
+    assert other.best.step == 3
+    assert isinstance(other.best, Best)
+    assert isinstance(other.window[0], Outcome)
+
+
+def test_packed_values_are_plain():
+    kinds = {type(leaf) for leaf in leaves(example(3).pack())}
+    assert kinds == {torch.Tensor, int, float, bool}
+
+
+def test_what_is_packed_does_not_change_when_training_goes_on():
+    state, unchanged = example(3), example(3).pack()
+    packed = state.pack()
+    with torch.no_grad():
+        for tensor in [*state.model.parameters(), *state.model.buffers()]:
+            tensor.add_(1)
+        for slot in state.slots:
+            slot["velocity"].add_(1)
+    state.schedule["factor"], state.stopping["waited"], state.step = 0, 0, 99
+    state.window.clear()
+    state.remember(-0.5)
+    assert equal(packed, unchanged)
+
+
+def test_unpack_keeps_the_storage_of_what_training_updates():
+    state = example(3)
+    tensors = [*state.model.parameters(), *(slot["velocity"] for slot in state.slots)]
+    places = [tensor.data_ptr() for tensor in tensors]
+    state.unpack(example(8).pack())
+    after = [*state.model.parameters(), *(slot["velocity"] for slot in state.slots)]
+    assert [tensor.data_ptr() for tensor in after] == places
+
+
+PARTS = ["step", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
+
+
+@pytest.mark.parametrize("key", PARTS)
+def test_a_missing_part_is_not_made_up(key):
+    packed = example(3).pack()
+    assert list(packed) == PARTS
+    del packed[key]
+    with pytest.raises(KeyError, match=key):
+        example(8).unpack(packed)
+
+
+def test_another_model_is_named_by_what_differs():
+    other = State(nn.Sequential(nn.Linear(3, 5)), [], {}, {})
+    with pytest.raises(UnusableCheckpoint, match=r"another model \(\d+ differ\)") as caught:
+        other.unpack(example(3).pack())
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "  0.weight: (2, 3) in the checkpoint, (5, 3) in the model"
+    assert "  1.weight: (2,) in the checkpoint, absent in the model" in lines
+    assert len(lines) == 6
+
+
+def test_too_few_slots_are_refused():
+    packed = example(3).pack()
+    packed["slots"].pop()
+    with pytest.raises(ValueError, match="shorter"):
+        example(8).unpack(packed)
+
+
+def test_best_weights_come_back_bit_for_bit():
+    state = example(3)
+    best = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    with torch.no_grad():
+        for tensor in state.model.state_dict().values():
+            tensor.add_(1)
+    assert not equal(dict(state.model.state_dict()), best)
+    state.restore_best()
+    assert equal(dict(state.model.state_dict()), best)
+
+
+def test_without_best_weights_the_last_stay():
+    state = State(nn.Linear(3, 2), [], {}, {})
+    last = state.model.weight.clone()
+    assert state.best.value == math.inf
+    state.restore_best()
+    assert torch.equal(state.model.weight, last)
+
+
+@pytest.mark.parametrize(
+    ("losses", "place"),
+    [([], None), ([1.0, 2.0], None), ([1.0, math.nan, math.inf], 1), ([math.inf], 0),
+     ([1.0, 2.0, -math.inf], 2)],
+)  # fmt: skip
+def test_nonfinite(losses, place):
+    assert nonfinite([outcome(loss) for loss in losses]) == place
