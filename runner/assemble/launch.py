@@ -54,6 +54,7 @@ def launch(run: Run, request: Request, terminal: Terminal) -> Path:
 def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Go on from the newest usable checkpoint, as if never stopped."""
     with locked(folder):
+        checkpoints.clean(folder / directory.CHECKPOINTS, terminal.warn)
         packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn)
         run = assemble(settings)
         announce(run, terminal)
@@ -69,6 +70,7 @@ def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] 
     except BaseException as error:
         _note(error, folder)
         raise
+    (folder / directory.ERROR).unlink(missing_ok=True)  # of an attempt before this one
     directory.set_status(folder, state="finished", step=summary["steps"], exit_code=0)
     _report(run, summary, folder, terminal)
 

@@ -54,6 +54,5 @@ def cnn(
         if min(size) >= pool > 1:
             stages.append(nn.MaxPool2d(pool))
             size = [side // pool for side in size]
-    return nn.Sequential(
-        *stages, nn.Flatten(), nn.Linear([depth, *channels][-1] * prod(size), outputs)
-    )
+    features = [depth, *channels][-1] * prod(size)
+    return nn.Sequential(*stages, nn.Flatten(), nn.Linear(features, outputs))

@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -93,10 +93,14 @@ class Terminal:
         """Print a table of texts, the first `left` columns and the last of many flush left."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for at, column in enumerate(columns):
-            justify: Literal["left", "right"] = "left" if at < left else "right"
             clips = at == len(columns) - 1 and left > 1
-            table.add_column(Text(plain(column)), justify=justify, no_wrap=True, overflow="ellipsis",
-                             min_width=None if clips else _width(column, rows, at))  # fmt: skip
+            table.add_column(
+                Text(plain(column)),
+                justify="left" if at < left else "right",
+                no_wrap=True,
+                overflow="ellipsis",
+                min_width=None if clips else _width(column, rows, at),
+            )
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
         self.console.print(table)

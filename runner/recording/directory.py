@@ -67,7 +67,7 @@ def runs(root: Path) -> list[Path]:
 
 def started(run: Path) -> float:
     """Return when a run began, in seconds since 1970."""
-    return float(read_json(run / STATUS).get("started", 0.0))
+    return float(read_json(run / STATUS).get("started") or 0.0)
 
 
 def find(word: str, root: Path) -> Path:

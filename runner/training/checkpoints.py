@@ -65,6 +65,13 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     )
 
 
+def clean(folder: Path, warn: Callable[[str], None]) -> None:
+    """Name and remove what a save that was cut left behind; only for who holds the lock."""
+    for left in folder.glob(".step-*.tmp"):
+        warn(f"{left.name}: left by a save that was cut; removed")
+        left.unlink(missing_ok=True)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read one checkpoint; raises `UnusableCheckpoint` unless its bytes are what was written."""
     data = path.read_bytes()
@@ -72,8 +79,9 @@ def read(path: Path) -> dict[str, Any]:
         raise UnusableCheckpoint(f"{path.name}: content hash differs ({len(data)} bytes)")
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UnusableCheckpoint(f"{path.name}: not a checkpoint: {error}") from error
+    except Exception as error:  # whatever the bytes make torch say
+        reason = "not a checkpoint, or one that would run code"
+        raise UnusableCheckpoint(f"{path.name}: {reason}") from error
     if not isinstance(content, dict):
         raise UnusableCheckpoint(f"{path.name}: not a checkpoint: it holds a {type(content)}")
     if (found := content.get("format")) != FORMAT:

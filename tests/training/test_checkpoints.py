@@ -242,3 +242,13 @@ def test_a_damaged_newer_checkpoint_does_not_count_as_the_one_before(folder):
         newest = checkpoints.save(folder, step, {**CONTENT, "step": step})
     os.truncate(newest, 100)
     assert checkpoints.load(folder, lambda text: None)["step"] == 12
+
+
+def test_what_a_cut_save_left_is_named_and_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step-9-0123456789abcdef.pt.7.tmp").write_bytes(b"half")
+    (tmp_path / ".mine.tmp").write_bytes(b"foreign")
+    said: list[str] = []
+    checkpoints.clean(tmp_path, said.append)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.tmp"]
+    assert len(said) == 1
+    assert ".step-9-" in said[0]

@@ -69,7 +69,7 @@ def read_idx(path: Path) -> Tensor:
         raise BadData(f"{path}: expected an idx file of bytes, found {content[:16]!r}")
     start = 4 + 4 * content[3]
     if len(content) < start:
-        raise BadData(f"{path}: expected {content[3]} dimensions, the file ends before them")
+        raise BadData(f"{path}: the file ends in its header")
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) - start != math.prod(shape):
         raise BadData(
