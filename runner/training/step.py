@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,10 +61,12 @@ def prepare(
     device = tensors[0].device
     draw, apply = _drawing(model, seed, device), _applying(model, parameters)
     write = optimizer.fused or _by_tensor(optimizer)
+    forward = functools.partial(torch.autocast, device.type, torch.bfloat16)
+    casting = forward if autocast else contextlib.nullcontext
 
     def step(x: Tensor, y: Tensor, factor: float, measure: bool) -> Outcome:
         draw(state.step, len(x))
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        with casting():
             total, outcome = objective(apply, parameters, x, y, loss, penalties)
         gradients: Sequence[Tensor] = list(
             map(_laid_out_as, torch.autograd.grad(total, tensors), tensors)
