@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +13,19 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(run: str | Path, *, trust: Sequence[str] = ()) -> Finished:
+def load(
+    run: str | Path, *, trust: Sequence[str] = (), output_root: str | None = None, **machine: str
+) -> Finished:
     """Return a recorded run: `.model`, `.data`, `.config`, `.metrics`, `.summary`.
 
     `run` is its directory, its id, or `last`. `trust` names packages of your own that its
-    configuration calls.
+    configuration calls; `device="cpu"` and the like say what differs on this machine.
     """
     from runner.assemble.finished import finished
-    from runner.cli.configure import output_root
+    from runner.cli import configure
     from runner.cli.reopen import settings_of
     from runner.recording import directory
 
-    folder = directory.find(str(run), output_root())
-    return finished(settings_of(folder, list(trust)), folder)
+    given = configure.here([f"{key}={value}" for key, value in machine.items()])
+    folder = directory.find(str(run), configure.output_root(output_root))
+    return finished(settings_of(folder, list(trust), given), folder, warnings.warn)

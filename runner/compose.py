@@ -52,12 +52,13 @@ def compose(
     *,
     folders: Sequence[Path] = (),
     machine: Mapping[str, Any] | None = None,
+    several: Sequence[str] = (),
 ) -> Composition:
     """Compose the configuration that the overrides ask for.
 
     `folders` hold further options of the user's own; `machine` gives defaults for single keys,
-    used where the composed configuration has the key and the user did not set it. Raises
-    `Misconfigured` with every mistake found.
+    used where the composed configuration has the key and the user did not set it. Of the groups
+    in `several` more than one option may be chosen. Raises `Misconfigured` with every mistake.
     """
     problems: list[str] = []
     parsed = list(_parse(overrides, problems))
@@ -67,7 +68,7 @@ def compose(
     groups = options.groups([options.own_folder(), *folders])
     choosing = [override for override in parsed if _is_choice(override, groups)]
     _once_each(parsed, problems)
-    valid = [each for each in choosing if _exists(each, groups, problems)]
+    valid = [each for each in choosing if _exists(each, groups, several, problems)]
     config, choices = _choose([each.input_line or "" for each in valid], folders, problems)
     for key, value in (machine or {}).items():
         if OmegaConf.select(config, key, default=_ABSENT) is not _ABSENT:
@@ -148,14 +149,22 @@ def _is_choice(override: Override, groups: options.Groups) -> bool:
     return override.key_or_group in groups and names and not override.is_delete()
 
 
-def _exists(override: Override, groups: options.Groups, problems: list[str]) -> bool:
+def _exists(
+    override: Override, groups: options.Groups, several: Sequence[str], problems: list[str]
+) -> bool:
+    """Note a choice that cannot be made: unknown, none at all, or many where one is wanted."""
     group, value = override.key_or_group, override.value()
+    available = f"({group} has {', '.join(sorted(groups[group]))})"
     names = value if isinstance(value, list) else [value]
-    unknown = [str(name) for name in names if name is not None and name not in groups[group]]
+    if value is None and group == "experiment":
+        return True
+    if value is None or (isinstance(value, list) and group not in several):
+        problems.append(f"{group}: choose one option {available}")
+        return False
+    unknown = [name for name in names if not isinstance(name, str) or name not in groups[group]]
     for name in unknown:
-        available = ", ".join(sorted(groups[group]))
-        hint = did_you_mean(name, groups[group])
-        problems.append(f"{group}={name}: no such option{hint} ({group} has {available})")
+        hint = did_you_mean(str(name), groups[group])
+        problems.append(f"{group}={name}: no such option{hint} {available}")
     return not unknown
 
 

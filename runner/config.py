@@ -13,13 +13,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from runner.foundation import kinds
 from runner.foundation.durations import Clock
 from runner.foundation.errors import Misconfigured, RunnerError, nearest
 
-TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
+TRUSTED = ("runner.components.", "torch.nn.")
 MISSING = "???"
 REQUIRED = inspect.Parameter.empty
 
@@ -56,7 +56,12 @@ def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
     configuration, with the node's key.
     """
     try:
-        return maker(node, clock=clock)(*runtime)
+        made = maker(node, clock=clock)
+        inspect.signature(made).bind(*runtime)
+    except (TypeError, ValueError) as error:
+        raise Misconfigured(f"{node.key}: {error}") from error
+    try:
+        return made(*runtime)
     except RunnerError:
         raise
     except ValueError as error:
@@ -123,6 +128,8 @@ class _Checker:
             return kind(**filled) if len(self.problems) == before else None
         if kind is Node:
             return self.node(value, key)
+        if get_origin(kind) is Annotated and get_args(kind)[0] is Node:
+            return self.node(value, key, group=get_args(kind)[1])
         if get_origin(kind) is dict:
             if not isinstance(value, Mapping):
                 return self._wrong(value, kind, key)
@@ -135,7 +142,7 @@ class _Checker:
         except ValueError as error:
             return self._wrong(value, kind, key, str(error))
 
-    def node(self, value: Any, key: str) -> Node | None:
+    def node(self, value: Any, key: str, group: str = "") -> Node | None:
         """Check a node by the signature of its own target."""
         if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
             self._wrong(value, Node, key)
@@ -153,13 +160,27 @@ class _Checker:
         except (ImportError, AttributeError) as error:
             self.problems.append(f"{key}._target_: no such target '{target}': {error}")
             return None
-        if not f"{factory.__module__}.".startswith(self.trusted):
-            self.problems.append(f"{key}._target_: '{target}' is defined in {factory.__module__}")
+        except Exception as error:  # code of the user's own that does not even import
+            self.problems.append(f"{key}._target_: '{target}' cannot be imported: {error!r}")
+            return None
+        if refused := self._refused(factory, target, group):
+            self.problems.append(f"{key}._target_: {refused}")
             return None
         options = {name: each for name, each in value.items() if name != "_target_"}
         before = len(self.problems)
         arguments = self.section(options, factory, f"{key}.", named=target.rsplit(".", 1)[-1])
         return Node(key, factory, arguments) if len(self.problems) == before else None
+
+    def _refused(self, factory: Callable[..., Any], target: str, group: str) -> str:
+        """Say why a trusted target may not stand in this place, or nothing."""
+        if not f"{factory.__module__}.".startswith(self.trusted):
+            return f"'{target}' is defined in {factory.__module__}"
+        if target.startswith("torch.") and not inspect.isclass(factory):
+            return f"'{target}' is no class"
+        own = f"runner.components.{group}."
+        if group and target.startswith("runner.components.") and not target.startswith(own):
+            return f"'{target}' is no {group}"
+        return ""
 
     def _items(self, value: Sequence[Any], kind: Any, key: str) -> Any:
         items = get_args(kind)
@@ -195,14 +216,22 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(factory).parameters
     if factory.__module__.startswith("torch."):
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        unchecked = {name: each for name, each in parameters.items() if each.kind in named}
-        return {name: each.replace(annotation=REQUIRED) for name, each in unchecked.items()}
-    hints = get_type_hints(inspect.unwrap(factory), include_extras=True)
+        known = {name: each for name, each in parameters.items() if each.kind in named}
+        return {name: each.replace(annotation=_like(each.default)) for name, each in known.items()}
+    own = inspect.unwrap(factory)
+    own = own.__init__ if inspect.isclass(own) and not is_dataclass(own) else own
+    hints = get_type_hints(own, include_extras=True)
     return {
         name: each.replace(annotation=hints.get(name, each.annotation))
         for name, each in parameters.items()
         if each.kind is inspect.Parameter.KEYWORD_ONLY
     }
+
+
+def _like(default: Any) -> Any:
+    """Return the kind of a default, for parameters without annotation."""
+    kinds_of = {bool: bool, int: float, float: float}
+    return kinds_of.get(type(default), REQUIRED)
 
 
 def _locate(target: str) -> Callable[..., Any]:

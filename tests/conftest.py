@@ -1,4 +1,4 @@
-"""What all tests share: a home without a defaults file, a folder of their own, a command line."""
+"""What all tests share: a defaults file of their own, an empty folder, a command line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ class Done:
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test in an empty folder, with no defaults file of the user's."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+def defaults_file(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Run every test in an empty folder, with one thread: several tests run side by side."""
+    home = tmp_path_factory.mktemp("home")
+    defaults = home / "runner/defaults.yaml"
+    defaults.parent.mkdir()
+    defaults.write_text("threads: 1\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     monkeypatch.setenv("NO_COLOR", "1")
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    return defaults
 
 
 @pytest.fixture

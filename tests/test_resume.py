@@ -434,7 +434,7 @@ def test_a_full_disk_loses_nothing(tmp_path, uncut, nth):
 MUTATED = (*SAVING, "optimizer=adam", "optimizer.lr=0.01", "stopping.patience=3",
            "stopping.min_delta=1")  # fmt: skip
 SAVED, DIED = 20, 23  # rows of 21 are in the logs that the checkpoint does not know of
-PARTS = ["step", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
+PARTS = ["step", "seen", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
 
 
 @pytest.fixture
@@ -556,7 +556,7 @@ def unnoticed(died: tuple[dict[str, Any], Path, Any], under: tuple[str, ...]) ->
 
 def test_a_rewritten_checkpoint_that_says_the_same_changes_nothing(died):
     """The control: what the mutations below give away is the mutation and not the rewriting."""
-    assert set(died[2]) == {"format", "step", "state", "logs"}
+    assert set(died[2]) == {"format", "step", "state", "logs", "seconds"}
     assert set(died[2]["state"]) == set(PARTS)
     assert noticed(died, died[2]) == ""
 
@@ -566,7 +566,7 @@ def test_no_part_of_the_state_can_be_lost(died, part):
     assert unnoticed(died, ("state", part)) == []
 
 
-@pytest.mark.parametrize("part", ["format", "step", "logs"])
+@pytest.mark.parametrize("part", ["format", "step", "logs", "seconds"])
 def test_nothing_beside_the_state_can_be_lost(died, part):
     assert unnoticed(died, (part,)) == []
 

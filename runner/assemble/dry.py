@@ -51,7 +51,9 @@ def _naming_the_layer(model: nn.Module) -> Iterator[None]:
         ]
     try:
         yield
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0]
         if not entered:
             raise Misconfigured(reason) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from runner.assemble.hooks import measuring, periods
+from runner.assemble.hooks import measuring, periods, refuse_nonfinite
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
 from runner.foundation.errors import Interrupted
@@ -24,6 +24,7 @@ from runner.training.signals import Waiting, deferred
 from runner.training.state import Outcome, State
 from runner.training.step import prepare
 
+CHECKPOINT_PARTS = ("step", "state", "logs", "seconds")
 SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
 
 
@@ -38,6 +39,7 @@ def execute(
     if packed is not None:
         state.unpack(packed["state"])
     recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])
+    recorder.stopwatch.before = packed["seconds"] if packed is not None else 0.0
     with contextlib.closing(recorder):
         saver = _Saver(state, recorder, folder / directory.CHECKPOINTS)
         if packed is None:
@@ -45,8 +47,12 @@ def execute(
             saver.save()
         advance = advancing(run, state)
         with deferred() as waiting:
-            hooks = [*measuring(run), Hook(1, recorder.record), *saver.hooks(run, waiting)]
-            recorder.start(run.clock.total, state.step, run.settings.trainer.batch_size)
+            hooks = [
+                *measuring(run, recorder.stopwatch),
+                Hook(1, recorder.record),
+                *saver.hooks(run, waiting),
+            ]
+            recorder.start(run.clock.total, state)
             train(state, advance, hooks, run.clock.total)
             recorder.stop()
             saver.save()
@@ -90,7 +96,7 @@ def _describe(run: Run, recorder: Recorder) -> None:
     if run.prepared.augment is not None:
         x, _ = run.prepared.augment(0, *(part[:32] for part in run.prepared.raw_train))
     recorder.describe(
-        images=x[:32] if x.dim() == 4 else None,
+        images=x[:32] if x.dim() == 4 and x.shape[1] in (1, 3) else None,
         environment={
             "device": str(run.device),
             "gpus": accelerators(),
@@ -136,8 +142,11 @@ class _Saver:
         """Write a checkpoint unless this step has one."""
         if self.state.step == self.step:
             return
+        refuse_nonfinite(self.state)
+        self.recorder.stopwatch.rest()
         content = {"step": self.state.step, "state": self.state.pack(),
-                   "logs": self.recorder.lengths()}  # fmt: skip
+                   "logs": self.recorder.lengths(),
+                   "seconds": self.recorder.stopwatch.total()}  # fmt: skip
         checkpoints.save(self.folder, self.state.step, content)
         self.step, self.time = self.state.step, time.monotonic()
 
@@ -156,4 +165,8 @@ class _Saver:
                 raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
 
         steps = run.clock.steps(every) if every is not None else run.clock.steps_per_epoch
-        return [Hook(steps, save), Hook(1, leave)]
+
+        def go(state: State, row: Row) -> None:
+            self.recorder.stopwatch.go()
+
+        return [Hook(steps, save), Hook(1, leave), Hook(1, go)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from runner.assemble.execute import CHECKPOINT_PARTS
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS, Data
@@ -48,10 +50,10 @@ class Finished:
         return {name: self.run.evaluate(name) for name in SPLITS if len(self.data.splits[name])}
 
 
-def finished(settings: Settings, folder: Path) -> Finished:
+def finished(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Finished:
     """Assemble a recorded run and load its best weights from the newest usable checkpoint."""
     run = assemble(settings)
-    packed = checkpoints.load(folder / directory.CHECKPOINTS, run.warnings.append)
+    packed = checkpoints.load(folder / directory.CHECKPOINTS, warn, CHECKPOINT_PARTS)
     state = run.state()
     state.unpack(packed["state"])
     which, step = ("best", state.best.step) if state.best.weights else ("last", state.step)

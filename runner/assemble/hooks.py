@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from torch import Tensor
 
 from runner.assemble.run import Run
 from runner.config import maker
-from runner.foundation.errors import Diverged
+from runner.foundation.errors import Diverged, Misconfigured
+from runner.recording.recorder import Stopwatch
 from runner.training import evaluation
 from runner.training.loop import Hook, Row
 from runner.training.state import State, nonfinite
@@ -21,35 +23,38 @@ def periods(run: Run) -> tuple[int, int]:
     return run.clock.steps(trainer.log_every), run.clock.steps(trainer.evaluate_every)
 
 
-def measuring(run: Run) -> list[Hook]:
-    """Return the hooks that fill a row, in order; each evaluation has a row of its own."""
+def measuring(run: Run, stopwatch: Stopwatch) -> list[Hook]:
+    """Return the hooks that fill a row, in order; each evaluation has a row of its own.
+
+    The stopwatch rests while anything but training goes on.
+    """
     log, evaluate = periods(run)
     return [
-        *_deadline(run),
-        Hook(log, _measure(run)),
-        Hook(evaluate, _measure(run)),
+        *_deadline(run, stopwatch),
+        Hook(log, _measure(run, stopwatch)),
+        Hook(evaluate, _measure(run, stopwatch)),
         Hook(evaluate, _validate(run)),
-        *_own(run),
+        *_own(run, stopwatch),
         Hook(evaluate, _judge(run)),
     ]
 
 
-def _deadline(run: Run) -> list[Hook]:
+def _deadline(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     if run.settings.trainer.minutes is None:
         return []
-    deadline = time.monotonic() + 60 * run.settings.trainer.minutes
-    return [Hook(1, lambda state, row: time.monotonic() >= deadline)]
+    seconds = 60 * run.settings.trainer.minutes
+    return [Hook(1, lambda state, row: stopwatch.total() >= seconds)]
 
 
-def _measure(run: Run) -> Call:
+def _measure(run: Run, stopwatch: Stopwatch) -> Call:
     """Sum up the steps since the last row: one transfer to the host, one check for nan."""
 
     def measure(state: State, row: Row) -> None:
         if not state.window:
             return
-        if (bad := nonfinite(state.window)) is not None:
-            raise Diverged(_divergence(state, bad))
+        refuse_nonfinite(state)
         measured = evaluation.measure(state.window, run.metrics)
+        stopwatch.rest()
         factor = run.schedule.at(state.step - 1, state.schedule)
         row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}
         row |= {f"train/{name}": value for name, value in measured.items()}
@@ -62,12 +67,14 @@ def _measure(run: Run) -> Call:
     return measure
 
 
-def _divergence(state: State, bad: int) -> str:
-    step = state.step - len(state.window) + 1 + bad
-    return (
-        f"the training loss became {float(state.window[bad].loss)} at step {step}; "
-        "try a smaller optimizer.lr, or clipping=norm"
-    )
+def refuse_nonfinite(state: State) -> None:
+    """Raise `Diverged`, naming the step, if a loss since the last row is nan or infinite."""
+    if (bad := nonfinite(state.window)) is not None:
+        step = state.step - len(state.window) + 1 + bad
+        raise Diverged(
+            f"the training loss became {float(state.window[bad].loss)} at step {step}; "
+            "try a smaller optimizer.lr, or clipping=norm"
+        )
 
 
 def _validate(run: Run) -> Call:
@@ -92,15 +99,23 @@ def _judge(run: Run) -> Call:
     return judge
 
 
-def _own(run: Run) -> list[Hook]:
+def _number(value: float | Tensor) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def _own(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     """Wrap the user's measurements: what they return joins the row of their step."""
 
     def wrap(measure: Callable[[State], dict[str, float]]) -> Call:
         def call(state: State, row: Row) -> None:
+            stopwatch.rest()
             row.setdefault("step", state.step)
             row.setdefault("epoch", state.step / run.clock.steps_per_epoch)
-            with evaluation.evaluating(state.model):
-                row |= {name: float(value) for name, value in measure(state).items()}
+            with evaluation.evaluating(state.model, gradients=True):
+                measured = {name: _number(value) for name, value in measure(state).items()}
+            if taken := set(measured) & set(row):
+                raise Misconfigured(f"hooks: '{min(taken)}' is measured already; use another name")
+            row |= measured
 
         return call
 

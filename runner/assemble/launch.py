@@ -12,12 +12,12 @@ from typing import Any
 import torch
 import yaml
 
-from runner.assemble.execute import execute
+from runner.assemble.execute import CHECKPOINT_PARTS, execute
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS
-from runner.foundation.errors import Diverged, Interrupted, RunnerError
-from runner.foundation.files import locked, write_atomic
+from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
+from runner.foundation.files import locked, read_json, write_atomic
 from runner.recording import directory
 from runner.recording.console import Terminal, number
 from runner.training import checkpoints
@@ -43,10 +43,10 @@ def launch(run: Run, request: Request, terminal: Terminal) -> Path:
     known = {name: value for name, (value, _) in run.decided.items()}
     asked = {"overrides": request.overrides, "choices": dict(request.choices),
              "trust": request.trust, "config_dirs": request.config_dirs}  # fmt: skip
+    directory.set_status(folder, state="running", started=time.time(), step=0)
     write_atomic(folder / directory.CONFIG, _yaml({**request.config, **known}))
     write_atomic(folder / directory.OVERRIDES, _yaml(asked))
     with locked(folder):
-        directory.set_status(folder, state="running", started=time.time(), step=0)
         _perform(run, folder, terminal, None)
     return folder
 
@@ -55,12 +55,20 @@ def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Go on from the newest usable checkpoint, as if never stopped."""
     with locked(folder):
         checkpoints.clean(folder / directory.CHECKPOINTS, terminal.warn)
-        packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn)
+        packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn, CHECKPOINT_PARTS)
         run = assemble(settings)
+        _same_data(run, folder)
         announce(run, terminal)
         terminal.line(f"resuming at step {packed['step']} of {run.clock.total}")
         directory.set_status(folder, state="running", exit_code=None, message=None)
         _perform(run, folder, terminal, packed)
+
+
+def _same_data(run: Run, folder: Path) -> None:
+    """Raise `BadData` if the data set is not the one the run was started with."""
+    recorded = read_json(folder / directory.ENVIRONMENT).get("data", {}).get("checksum")
+    if recorded not in (None, found := run.data.checksum()):
+        raise BadData(f"{folder}: data hash differs: recorded {recorded}, found {found}")
 
 
 def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,9 +23,9 @@ from runner.components.optimizer import Optimizer
 from runner.components.schedule import Schedule
 from runner.components.stopping import Stopping
 from runner.config import build, maker
-from runner.foundation import rng
-from runner.foundation.durations import Clock
-from runner.foundation.errors import Misconfigured, did_you_mean
+from runner.foundation import memory, rng
+from runner.foundation.durations import ENDLESS, Clock
+from runner.foundation.errors import Misconfigured, RunnerError, did_you_mean
 from runner.training import evaluation, feed
 from runner.training.evaluation import Metrics
 from runner.training.state import State
@@ -90,6 +91,7 @@ def assemble(settings: Settings) -> Run:
     """Read the data, build every part, and try one step on two real samples."""
     threads, device, decided = _machine(settings)
     torch.set_num_threads(threads)
+    memory.keep_freed()
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
     data: Data = build(settings.dataset)
     clock = _clock(settings, len(data.splits["train"]))
@@ -137,11 +139,21 @@ def _machine(settings: Settings) -> tuple[int, torch.device, dict[str, tuple[Any
         device = "cuda" if torch.cuda.is_available() else "cpu"
         decided["device"] = device, f"torch {'sees a' if device == 'cuda' else 'sees no'} GPU"
     if device.startswith("cuda"):
+        decided |= _reproducible_cuda()
         count, index = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
         if index >= count:
             seen = f"{count} GPUs" if count else "no GPU"
             raise Misconfigured(f"device: '{device}' is not available (torch sees {seen}); use cpu")
     return int(threads), torch.device(device), decided
+
+
+def _reproducible_cuda() -> dict[str, tuple[Any, str]]:
+    """Choose the kernels that give the same bits twice, and float32 that is float32."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return {"deterministic": (True, "the same command gives the same numbers")}
 
 
 def _clock(settings: Settings, rows: int) -> Clock:
@@ -155,20 +167,30 @@ def _clock(settings: Settings, rows: int) -> Clock:
         )
     if trainer.steps is None and trainer.epochs is None and trainer.minutes is None:
         raise Misconfigured("trainer: one of epochs, steps and minutes must be set")
-    forever = 10**12
-    by_epochs = trainer.epochs * per_epoch if trainer.epochs else forever
+    by_epochs = trainer.epochs * per_epoch if trainer.epochs else ENDLESS
     return Clock(per_epoch, trainer.steps or by_epochs)
 
 
 def _model(settings: Settings, data: Data) -> nn.Module:
     """Build and initialize the model on the CPU, leaving the global generator untouched."""
-    unit = brick(maker(settings.activation), maker(settings.normalization), maker(settings.dropout))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(settings.seed, "construction"))
+    parts = maker(settings.activation), maker(settings.normalization), maker(settings.dropout)
+    with torch.random.fork_rng(devices=[]), _naming_what_cannot_be_made():
+        torch.default_generator.manual_seed(rng.derive(settings.seed, "construction"))
+        unit = brick(*parts)
         model: nn.Module = build(settings.architecture, data.inputs, data.outputs, unit)
     fill: Callable[..., None] = maker(settings.initializer)
     initialize(model, fill, rng.generator(settings.seed, "initialization"))
     return model
+
+
+@contextlib.contextmanager
+def _naming_what_cannot_be_made() -> Iterator[None]:
+    try:
+        yield
+    except RunnerError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise Misconfigured(f"architecture: {str(error).splitlines()[0]}") from error
 
 
 def _try(run: Run) -> None:
@@ -195,6 +217,7 @@ def _try(run: Run) -> None:
     except Misconfigured as error:
         if count > 1:
             raise
+        dry_step(run.model, torch.cat([x, x]), torch.cat([y, y]), minimized)
         remedy = "trainer.batch_size > 1, trainer.drop_last=true or normalization=layer"
         raise Misconfigured(f"{error}; the smallest batch has 1 sample, use {remedy}") from error
 

@@ -69,19 +69,19 @@ class Settings:
     output_root: str
     tensorboard: bool
     trainer: Trainer
-    dataset: Node
-    preprocessing: Node
-    augmentation: dict[str, Node]
-    architecture: Node
-    activation: Node
-    normalization: Node
-    dropout: Node
-    initializer: Node
-    loss: Node
-    metrics: Node
-    regularizer: dict[str, Node]
-    optimizer: Node
-    clipping: dict[str, Node]
-    schedule: Node
-    stopping: Node
-    hooks: dict[str, Node]
+    dataset: Annotated[Node, "dataset"]
+    preprocessing: Annotated[Node, "preprocessing"]
+    augmentation: dict[str, Annotated[Node, "augmentation"]]
+    architecture: Annotated[Node, "architecture"]
+    activation: Annotated[Node, "activation"]
+    normalization: Annotated[Node, "normalization"]
+    dropout: Annotated[Node, "dropout"]
+    initializer: Annotated[Node, "initializer"]
+    loss: Annotated[Node, "loss"]
+    metrics: Annotated[Node, "metrics"]
+    regularizer: dict[str, Annotated[Node, "regularizer"]]
+    optimizer: Annotated[Node, "optimizer"]
+    clipping: dict[str, Annotated[Node, "clipping"]]
+    schedule: Annotated[Node, "schedule"]
+    stopping: Annotated[Node, "stopping"]
+    hooks: dict[str, Annotated[Node, "hooks"]]

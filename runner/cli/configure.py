@@ -7,13 +7,25 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
+import yaml
+
+from runner.foundation import kinds
 from runner.foundation.errors import Misconfigured, did_you_mean
-from runner.foundation.files import flat, read_yaml
+from runner.foundation.files import flat
+from runner.foundation.ranges import Count
 
 # What a defaults file may set: where things are on this machine, nothing that shapes a result.
-MACHINE = ("output_root", "dataset.root", "threads", "device")
+MACHINE: dict[str, Any] = {
+    "output_root": str,
+    "dataset.root": str,
+    "threads": Count | Literal["auto"],
+    "device": str,
+    "trust": str,
+    "config_dir": str,
+}
+RECORDED = ("dataset.root", "device")  # what may differ where a run is opened again
 LISTS = ("trust", "config_dir")
 
 
@@ -50,32 +62,61 @@ def defaults_file() -> Path:
 def machine() -> dict[str, Any]:
     """Read the defaults file: machine things only, else every other key is a mistake."""
     path = defaults_file()
-    content = flat(read_yaml(path))
-    known = (*MACHINE, *LISTS)
-    problems = [
-        f"{path}: '{key}' cannot be set here{did_you_mean(key, known)} ({', '.join(known)})"
-        for key in content
-        if key not in known
-    ]
-    if problems:
-        raise Misconfigured(problems)
-    for name in LISTS:
-        if isinstance(content.get(name), str):
-            content[name] = [content[name]]
+    if not path.is_file():
+        return {}
+    try:
+        content = flat(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise Misconfigured(f"{path}: not a mapping of keys: {error}") from error
+    for key in LISTS:
+        if isinstance(content.get(key), str):
+            content[key] = [content[key]]
+    if problems := [line for key, value in content.items() for line in _wrong(key, value)]:
+        raise Misconfigured([f"{path}: {line}" for line in problems])
     return content
 
 
-def output_root() -> Path:
-    """Return where runs are looked for: the defaults file's root, else `outputs`."""
-    return Path(machine().get("output_root", "outputs")).expanduser()
+def _wrong(key: str, value: Any) -> list[str]:
+    """Return what is wrong with one key of a defaults file."""
+    if key not in MACHINE:
+        return [f"'{key}' cannot be set here{did_you_mean(key, MACHINE)} ({', '.join(MACHINE)})"]
+    try:
+        for each in value if key in LISTS and isinstance(value, list) else [value]:
+            kinds.convert(each, MACHINE[key])
+    except ValueError:
+        return [f"{key}: expected {kinds.describe(MACHINE[key])}, got {value!r}"]
+    return []
+
+
+def output_root(given: str | None = None) -> Path:
+    """Return where runs are: the given root, else the defaults file's, else `outputs`."""
+    return Path(given or machine().get("output_root", "outputs")).expanduser()
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add a run, and the machine keys that may differ from the recorded ones."""
+    parser.add_argument("run", metavar="DIR", help="a run: directory, id, part of an id, or last")
+    keys = ", ".join(f"{key}=" for key in RECORDED)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"output_root=, {keys}")
+    add_trust(parser)
+
+
+def here(overrides: list[str]) -> dict[str, str]:
+    """Return the machine keys given for a recorded run; any other key is a mistake."""
+    known = ("output_root", *RECORDED)
+    given = dict(each.partition("=")[::2] for each in overrides)
+    if wrong := [key for key in given if key not in known]:
+        raise Misconfigured(
+            [f"{key}: a recorded run takes only {', '.join(known)}" for key in wrong]
+        )
+    return given
 
 
 def trusted(options: argparse.Namespace, defaults: Mapping[str, Any]) -> list[str]:
-    """Return the packages to trust; they are looked for in the working directory too."""
-    packages = list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
-    if packages and "" not in sys.path:
-        sys.path.insert(0, "")
-    return packages
+    """Return the packages to trust; those given by flag may lie in the working directory."""
+    if options.trust and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # behind all others: nothing there can stand in for them
+    return list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
 
 
 def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -89,11 +130,15 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 
     defaults = machine()
     trust = trusted(options, defaults)
+    _one_budget(options.overrides)
     folders = [Path(each).expanduser() for each in
                dict.fromkeys([*options.config_dir, *defaults.get("config_dir", [])])]  # fmt: skip
-    values = {key: value for key, value in defaults.items() if key in MACHINE}
+    several = [name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is dict]
+    values = {key: value for key, value in defaults.items() if key not in LISTS}
     try:
-        composition = compose.compose(options.overrides, folders=folders, machine=values)
+        composition = compose.compose(
+            options.overrides, folders=folders, machine=values, several=several
+        )
     except compose.MistakesFound as found:
         raise Misconfigured(_together(found, trust)) from found
     settings = config.check(composition.config, Settings, trust=trust)
@@ -105,6 +150,13 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
         config_dirs=[str(folder.resolve()) for folder in folders],
     )
     return settings, composition, request
+
+
+def _one_budget(overrides: list[str]) -> None:
+    """Refuse both budgets at once; `trainer.steps` stands instead of the default epochs."""
+    given = dict(each.split("=", 1) for each in overrides if "=" in each)
+    if all(given.get(key, "null") != "null" for key in ("trainer.epochs", "trainer.steps")):
+        raise Misconfigured("trainer.epochs and trainer.steps: give one of them, not both")
 
 
 def _together(found: Any, trust: list[str]) -> list[str]:

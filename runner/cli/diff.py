@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from runner.cli.configure import output_root
+from runner.cli.configure import here, output_root
 from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal, number
@@ -22,11 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the words and flags."""
     parser.add_argument("first", metavar="A", help="a run: directory, id, or last")
     parser.add_argument("second", metavar="B")
+    parser.add_argument("overrides", nargs="*", metavar="output_root=DIR")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print changed settings and the metrics of both."""
-    folders = [directory.find(word, output_root()) for word in (options.first, options.second)]
+    root = output_root(here(options.overrides).get("output_root"))
+    folders = [directory.find(word, root) for word in (options.first, options.second)]
     terminal = Terminal()
     settings = [directory.settings(folder) for folder in folders]
     changed = _rows(settings[0], settings[1], changed_only=True)

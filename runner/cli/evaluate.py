@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli.configure import add_trust
+from runner.cli.configure import add_run
 from runner.cli.reopen import reopened
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the words and flags."""
-    parser.add_argument("run", metavar="DIR", help="a run: directory, id, or last")
-    add_trust(parser)
+    add_run(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
 
     with raising():
         folder, settings = reopened(options)
-        loaded = finished(settings, folder)
         terminal = Terminal()
+        loaded = finished(settings, folder, terminal.warn)
         terminal.line(f"{folder}: {loaded.which} weights, step {loaded.step}")
         terminal.results(loaded.evaluate())
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.cli.configure import machine, output_root, trusted
+from runner.cli.configure import here, machine, output_root, trusted
 from runner.foundation.errors import Misconfigured
 from runner.foundation.files import read_yaml
 from runner.recording import directory
@@ -18,12 +19,16 @@ def reopened(options: argparse.Namespace) -> tuple[Path, Any]:
     A run that used packages of the user's own names them and needs `--trust`, or the defaults
     file, to allow them again.
     """
-    folder = directory.find(options.run, output_root())
-    return folder, settings_of(folder, trusted(options, machine()))
+    given = here(options.overrides)
+    folder = directory.find(options.run, output_root(given.pop("output_root", None)))
+    return folder, settings_of(folder, trusted(options, machine()), given)
 
 
-def settings_of(folder: Path, trust: list[str]) -> Any:
-    """Check a run's recorded configuration with these packages trusted."""
+def settings_of(folder: Path, trust: list[str], given: Mapping[str, str]) -> Any:
+    """Check a run's recorded configuration with these packages trusted, here and now.
+
+    `given` machine keys go before the recorded ones.
+    """
     from runner import compose, config
     from runner.assemble.settings import Settings
 
@@ -36,4 +41,7 @@ def settings_of(folder: Path, trust: list[str]) -> Any:
             f"if you trust it, add {flags}"
         )
     composition = compose.recorded(folder / directory.CONFIG)
+    for key, value in given.items():
+        section, _, name = key.rpartition(".")
+        (composition.config[section] if section else composition.config)[name] = value
     return config.check(composition.config, Settings, trust=trust)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli.configure import add_trust
+from runner.cli.configure import add_run
 from runner.cli.reopen import reopened
 from runner.recording import directory
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the words and flags."""
-    parser.add_argument("run", metavar="DIR", help="a run: directory, id, or last")
-    add_trust(parser)
+    add_run(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -19,18 +19,20 @@ from runner.recording.console import Terminal, number
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the words and flags."""
-    parser.add_argument("filter", nargs="?", default="", metavar="FILTER")
+    parser.add_argument("words", nargs="*", metavar="FILTER", help="or output_root=DIR")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a table of runs."""
-    root = output_root()
-    rows = [
-        row for folder in directory.runs(root) if options.filter in " ".join(row := _row(folder))
-    ]
+    roots = [word.partition("=")[2] for word in options.words if word.startswith("output_root=")]
+    filters = [word for word in options.words if not word.startswith("output_root=")]
+    root = output_root(*roots[:1])
+    rows = [_row(folder) for folder in directory.runs(root)]
+    rows = [row for row in rows if all(word in " ".join(row) for word in filters)]
     terminal = Terminal()
     if not rows:
-        terminal.line(f"no runs{f' with {options.filter!r}' if options.filter else ''} in {root}")
+        wanted = f" with {' '.join(filters)!r}" if filters else ""
+        terminal.line(f"no runs{wanted} in {root}")
         return 0
     terminal.table(["run", "state", "age", "best", "experiment", "overrides"], rows, left=6)
     return 0

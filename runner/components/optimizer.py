@@ -98,7 +98,7 @@ def adam(*, lr: Positive, betas: tuple[ProperFraction, ProperFraction], eps: Pos
         return w - hyper["lr"] * step, {"mean": mean, "square": square}
 
     def fused(ws: Tensors, gs: Tensors, slots: Sequence[Slots], hyper: Hyper, t: int) -> None:
-        count = torch.tensor(float(t), device=ws[0].device)  # float32 holds it up to 2^24 updates
+        count = torch.full((), float(t), device=ws[0].device)  # exact up to 2^24 updates
         torch._fused_adam_(
             ws,
             gs,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from runner.foundation.durations import Duration, Period
+from runner.foundation.durations import ENDLESS, Duration, Period
 from runner.foundation.ranges import Fraction, KeepProbability
 
 State = dict[str, Any]
@@ -49,6 +49,8 @@ def cosine(total: int, *, warmup: Duration, floor: Fraction) -> Schedule:
     floor + (1 - floor) (1 + cos(pi k / K)) / 2, k = 0 ... K counted after the warm-up
     (Loshchilov and Hutter 2017, without restarts). During the warm-up: (step + 1) / warmup.
     """
+    if total >= ENDLESS:
+        raise ValueError("cosine needs an end: give trainer.epochs or trainer.steps")
     if warmup >= total:
         raise ValueError(f"warmup {warmup} >= total {total} steps")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 _PATTERN = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<unit>steps?|epochs?|%)")
+ENDLESS = 10**12  # steps of a run that only a clock ends
 EXAMPLES = "a duration such as 200steps, 10epochs or 5%"
 
 
@@ -24,6 +25,8 @@ class Clock:
     def steps(self, duration: str) -> int:
         """Return the number of steps, at least 1 unless the duration is 0."""
         amount, unit = parse(duration)
+        if unit == "%" and self.total >= ENDLESS:
+            raise ValueError(f"{duration} of what? give trainer.epochs or trainer.steps")
         scale = {"s": 1, "e": self.steps_per_epoch, "%": self.total / 100}[unit[0]]
         return max(round(amount * scale), 1) if amount else 0
 

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from runner.foundation.files import unwritable
+
 
 class Terminal:
     """Print a run as it goes; what matters is copied, as plain lines, to the run's log."""
@@ -109,8 +111,11 @@ class Terminal:
         if self._log is None:
             self._kept.append(text)
             return
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise unwritable(self._log, error) from error
 
 
 def _console() -> Console:

@@ -18,6 +18,27 @@ from runner.recording.logs import Log
 from runner.recording.tensorboard import Events
 
 
+class Stopwatch:
+    """Seconds spent in training, without what was spent on looking and saving."""
+
+    def __init__(self) -> None:
+        self.before = 0.0  # until it last rested
+        self._since: float | None = None
+
+    def go(self) -> None:
+        """Run, unless it runs already."""
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def rest(self) -> None:
+        """Stand still, unless it does already."""
+        self.before, self._since = self.total(), None
+
+    def total(self) -> float:
+        """Return the seconds so far."""
+        return self.before + (time.perf_counter() - self._since if self._since else 0.0)
+
+
 class Recorder:
     """Write metrics, timing and events; show progress; sum up at the end."""
 
@@ -30,7 +51,8 @@ class Recorder:
         self.metrics = Log(folder / directory.METRICS, known.get("metrics"))
         self.timing = Log(folder / directory.TIMING, known.get("timing"))
         self.events = Events(folder, known.get("events")) if tensorboard else None
-        self._samples, self._step, self._lap = 0, 0, 0.0
+        self.stopwatch = Stopwatch()
+        self._seen, self._seconds = 0, 0.0  # at the last timing row
 
     def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
         """Record what the run is: environment, settings as text and HParams, training images."""
@@ -44,26 +66,27 @@ class Recorder:
         if images is not None:
             self.events.images("train/images", images)
 
-    def start(self, total: int, step: int, batch_size: int) -> None:
+    def start(self, total: int, state: Any) -> None:
         """Begin to measure time and to show progress."""
-        self._samples, self._step, self._lap = batch_size, step, time.perf_counter()
-        self.terminal.start(total, step)
+        self._seen, self._seconds = state.seen, self.stopwatch.total()
+        self.stopwatch.go()
+        self.terminal.start(total, state.step)
 
     def record(self, state: Any, row: dict[str, Any]) -> None:
         """Write the row of this step, if it has one."""
         self.terminal.tick(state.step)
         if not row:
             return
-        seconds = time.perf_counter() - self._lap
-        rate = (state.step - self._step) * self._samples / seconds
+        seconds = self.stopwatch.total() - self._seconds
+        rate = (state.seen - self._seen) / max(seconds, 1e-9)
         self.metrics.row(row)
         if "train/loss" in row:
             self.timing.row({"step": state.step, "seconds": seconds, "samples_per_second": rate})
+            self._seen, self._seconds = state.seen, self._seconds + seconds
         if self.events is not None:
             tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
             self.events.scalars(tagged, state.step)
         self.terminal.row(row, rate)
-        self._step, self._lap = state.step, time.perf_counter()
 
     def lengths(self) -> dict[str, int]:
         """Bring every log to the disk and return its length."""

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ def save(folder: Path, step: int, content: dict[str, Any]) -> Path:
     return path
 
 
-def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the newest checkpoint that is whole, naming each that is not.
+def load(folder: Path, warn: Callable[[str], None], parts: Collection[str] = ()) -> dict[str, Any]:
+    """Return the newest checkpoint that is whole and has these parts, naming each that has not.
 
     Raises `UnusableCheckpoint` with the reasons when none is.
     """
@@ -53,6 +53,8 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     for path in listed(folder):
         try:
             content = read(path)
+            if absent := set(parts) - set(content):
+                raise UnusableCheckpoint(f"{path.name}: {', '.join(sorted(absent))} absent")
         except UnusableCheckpoint as error:
             reasons.append(str(error))
             continue

@@ -16,12 +16,15 @@ Metrics = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a model to evaluation and back; nobody else flips the switch."""
+def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
+    """Switch a model to evaluation and back; nobody else flips the switch.
+
+    With `gradients` the caller may ask for derivatives inside.
+    """
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(not gradients):
             yield
     finally:
         model.train(training)

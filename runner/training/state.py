@@ -42,6 +42,7 @@ class State:
     schedule: dict[str, Any]
     stopping: dict[str, Any]
     step: int = 0
+    seen: int = 0  # samples
     ended: bool = False  # by a hook, before the budget was spent
     gradient_norm: Tensor | None = None
     best: Best = field(default_factory=Best)
@@ -51,6 +52,7 @@ class State:
         """Return tensors, numbers, strings, lists and dicts alone, safe to load anywhere."""
         return {
             "step": self.step,
+            "seen": self.seen,
             "ended": self.ended,
             "model": _copied(self.model.state_dict()),
             "slots": [_copied(slot) for slot in self.slots],
@@ -58,13 +60,13 @@ class State:
             "stopping": dict(self.stopping),
             "best": {"value": self.best.value, "step": self.best.step,
                      "weights": self.best.weights},
-            "window": [list(outcome) for outcome in self.window],
+            "window": [[each.cpu() for each in outcome] for outcome in self.window],
         }  # fmt: skip
 
     def unpack(self, packed: dict[str, Any]) -> None:
         """Take back what `pack` gave; the tensors that training updates stay where they are."""
-        self.step, self.ended = packed["step"], packed["ended"]
-        self._verify(packed["model"])
+        self._verify(packed)
+        self.step, self.seen, self.ended = packed["step"], packed["seen"], packed["ended"]
         self.model.load_state_dict(packed["model"])
         for slot, stored in zip(self.slots, packed["slots"], strict=True):
             for name, tensor in slot.items():
@@ -76,14 +78,20 @@ class State:
             Outcome(*(tensor.to(device) for tensor in outcome)) for outcome in packed["window"]
         ]
 
-    def _verify(self, stored: dict[str, Tensor]) -> None:
-        """Raise `UnusableCheckpoint` with the first names whose shapes differ."""
-        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
-        wrong = [name for name in {**own, **found} if own.get(name) != found.get(name)]
+    def _verify(self, packed: dict[str, Any]) -> None:
+        """Raise `UnusableCheckpoint` with the first parts that are not as this state has them."""
+        own, found = self.pack(), {name: packed.get(name) for name in self.pack()}
+        wrong = [name for name, part in found.items() if part is None]
+        for part in ("model", "slots"):
+            expected, stored = _shapes(own[part], part), _shapes(found[part], part)
+            wrong += [
+                f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
+                f"{expected.get(name, 'absent')} in the model"
+                for name in {**expected, **stored}
+                if expected.get(name) != stored.get(name)
+            ]
         if wrong:
-            lines = [f"  {name}: {found.get(name, 'absent')} in the checkpoint, "
-                     f"{own.get(name, 'absent')} in the model" for name in wrong[:5]]  # fmt: skip
+            lines = [f"  {line}" for line in wrong[:5]]
             raise UnusableCheckpoint(
                 "\n".join([f"the checkpoint is for another model ({len(wrong)} differ):", *lines])
             )
@@ -96,6 +104,15 @@ class State:
         """Put the best weights into the model, or leave the last ones if none were kept."""
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
+
+
+def _shapes(content: Any, name: str) -> dict[str, str]:
+    """Return the shape and type of every tensor under its full name."""
+    if isinstance(content, Tensor):
+        return {name: f"{tuple(content.shape)} {content.dtype}".replace("torch.", "")}
+    pairs = content.items() if isinstance(content, dict) else enumerate(content or ())
+    parts = [_shapes(each, f"{name}.{key}") for key, each in pairs]
+    return {key: shape for part in parts for key, shape in part.items()}
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.foundation import memory, rng
+from runner.foundation import rng
 from runner.training.state import Outcome, State
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -54,7 +54,6 @@ def prepare(
     `factor` multiplies the learning rate. With `measure` the norm of the gradient, before
     clipping, is left in `state.gradient_norm`. The state's tensors keep their storage.
     """
-    memory.keep_freed()
     model, slots = state.model, state.slots
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
@@ -79,6 +78,7 @@ def prepare(
         with torch.no_grad():
             write(tensors, gradients, slots, hyper, state.step + 1)
         state.step += 1
+        state.seen += len(x)
         return outcome
 
     return step

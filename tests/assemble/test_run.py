@@ -155,7 +155,11 @@ ROWS = 1797 - 2 * round(0.2 * 1797)  # training rows of digits
         ({"trainer.drop_last": False}, ROWS // 64 + 1, 20 * (ROWS // 64 + 1)),
         ({"trainer.epochs": 3, "trainer.batch_size": 100}, ROWS // 100, 3 * (ROWS // 100)),
         ({"trainer.steps": 5}, ROWS // 64, 5),
-        ({"trainer.epochs": None, "trainer.minutes": 0.5}, ROWS // 64, 10**12),
+        (
+            {"trainer.epochs": None, "trainer.minutes": 0.5, "schedule": "constant"},
+            ROWS // 64,
+            10**12,
+        ),
         ({"trainer.batch_size": ROWS}, 1, 20),
     ],
 )

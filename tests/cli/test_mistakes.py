@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ MISTAKES = [
     ("threads=0", 2, "threads: expected a whole number >= 1 or one of auto"),
     ("precision=float16", 2, "precision: expected one of float32, float64, bfloat16"),
     ("trainer.epochs=null", 2, "trainer: one of epochs, steps and minutes must be set"),
+    ("hooks=null", 2, "hooks: choose one option"),
+    ("dataset=[digits,wine]", 2, "dataset: choose one option"),
+    ("optimizer=[[1]]", 2, "optimizer: choose one option"),
+    ("hooks=[weight_norm,nope]", 2, "hooks=nope: no such option"),
+    ("optimizer._target_=runner.components.activation.relu", 2, "is no optimizer"),
+    ("loss._target_=runner.components.activation.relu", 2, "is no loss"),
+    ("activation._target_=torch.nn.LeakyReLU +activation.negative_slope=abc", 2, "a number, got"),
+    ("activation._target_=torch.nn.init.zeros_", 2, "is no class"),
+    ("trainer.epochs=1 trainer.steps=40", 2, "give one of them, not both"),
+    ("trainer.epochs=null trainer.minutes=1", 2, "schedule: cosine needs an end"),
+    ("architecture.hidden=[100000000000]", 2, "architecture: "),
+    ("trainer.batch_size=1 loss=mse", 2, "loss 'mse' needs float targets"),
     ("hooks=nope", 2, "hooks=nope: no such option"),
     ("experiment=nope", 2, "experiment=nope: no such option"),
     ("optimizer.lr=1e30", 4, "the training loss became"),
@@ -111,14 +124,14 @@ def test_all_mistakes_at_once(runner) -> None:
     assert "activation=rellu: no such option; did you mean 'relu'?" in done.err
 
 
-def test_a_defaults_file_may_set_machine_things_only(runner, tmp_path: Path) -> None:
-    folder = tmp_path / "xdg/runner"
-    folder.mkdir(parents=True)
-    (folder / "defaults.yaml").write_text("optimizer: {lr: 3}\nthreads: 1\n")
+def test_a_defaults_file_may_set_machine_things_only(
+    runner, tmp_path: Path, defaults_file: Path
+) -> None:
+    defaults_file.write_text("optimizer: {lr: 3}\nthreads: 1\n")
     done = runner("trainer=quick")
     assert done.code == 2
     assert "'optimizer.lr' cannot be set here" in done.err
-    (folder / "defaults.yaml").write_text(f"output_root: {tmp_path}/elsewhere\nthreads: 1\n")
+    defaults_file.write_text(f"output_root: {tmp_path}/elsewhere\nthreads: 1\n")
     assert runner("trainer=quick").code == 0
     assert len(list((tmp_path / "elsewhere/default").iterdir())) == 1
     assert "1 threads" in runner("trainer=quick").out
@@ -133,3 +146,63 @@ def test_diverging_keeps_the_record(runner) -> None:
     assert '"state": "diverged"' in status
     assert "at step 2" in status
     assert list((run / "checkpoints").glob("step-0-*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [1\n", "not a mapping of keys"),
+        ("- 1\n", "not a mapping of keys"),
+        ("output_root: 5\n", "output_root: expected a text, got 5"),
+        ("trust: 5\n", "trust: expected a text, got 5"),
+        ("threads: 0\n", "threads: expected a whole number >= 1 or one of auto, got 0"),
+    ],
+)
+def test_a_broken_defaults_file_is_named(runner, defaults_file, content: str, message: str) -> None:
+    defaults_file.write_text(content)
+    done = runner("trainer=quick")
+    assert (done.code, done.out) == (2, "")
+    assert f"{defaults_file}: " in done.err
+    assert message in done.err
+
+
+def test_a_working_directory_stands_in_for_nothing(runner, defaults_file: Path) -> None:
+    defaults_file.write_text("threads: 1\ntrust: [mine]\n")
+    Path("sklearn.py").write_text("raise SystemExit('a stranger ran')\n")
+    assert runner("trainer=quick").code == 0
+    assert runner("trainer=quick", "--trust", "mine").code == 0
+
+
+def test_nothing_that_is_not_finite_is_saved(runner) -> None:
+    import torch
+
+    done = runner("optimizer.lr=1e30", "trainer.save_every=1steps", "trainer.log_every=50steps",
+                  "trainer.evaluate_every=100steps")  # fmt: skip
+    assert done.code == 4
+    (run,) = Path("outputs/default").iterdir()
+    found = list((run / "checkpoints").glob("*.pt"))
+    assert found
+    for path in found:
+        model = torch.load(path, weights_only=True)["state"]["model"]
+        assert all(tensor.isfinite().all() for tensor in model.values())
+
+
+def test_data_that_changed_is_noticed(runner) -> None:
+    assert runner("trainer=quick", "optimizer.lr=1e30").code == 4
+    (run,) = Path("outputs/default").iterdir()
+    recorded = json.loads((run / "environment.json").read_text())
+    recorded["data"]["checksum"] = "0" * 16
+    (run / "environment.json").write_text(json.dumps(recorded))
+    done = runner("resume", "last")
+    assert done.code == 3
+    assert "data hash differs: recorded 0000" in done.err
+
+
+def test_recorded_runs_take_machine_keys_only(runner, tmp_path: Path) -> None:
+    root = f"output_root={tmp_path / 'there'}"
+    assert runner("trainer=quick", root).code == 0
+    assert "finished" in runner("runs", root).out
+    assert runner("evaluate", "last", root, "device=cpu").code == 0
+    done = runner("evaluate", "last", root, "optimizer.lr=1")
+    assert done.code == 2
+    assert "optimizer.lr: a recorded run takes only output_root, dataset.root, device" in done.err

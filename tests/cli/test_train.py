@@ -62,7 +62,8 @@ def test_the_same_command_twice_gives_the_same_bytes(runner, line: str) -> None:
     assert runner("evaluate", "one").code == 0
 
 
-def test_what_auto_became_is_recorded_and_used_again(runner) -> None:
+def test_what_auto_became_is_recorded_and_used_again(runner, defaults_file: Path) -> None:
+    defaults_file.unlink()
     runner("trainer=quick")
     run = the_run()
     config = yaml.safe_load((run / "config.yaml").read_text())

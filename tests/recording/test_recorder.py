@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from runner.recording import directory
 from runner.recording.console import Terminal
-from runner.recording.recorder import Recorder
+from runner.recording.recorder import Recorder, Stopwatch
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def opened(tmp_path):
     def recorder(lengths=None, tensorboard=True):
         terminal = Terminal(Console(file=io.StringIO(), width=200))
         found.append(Recorder(tmp_path, terminal, tensorboard, lengths))
-        found[-1].start(10, 0, 4)
+        found[-1].start(10, SimpleNamespace(step=0, seen=0))
         return found[-1]
 
     yield recorder
@@ -35,7 +35,9 @@ def opened(tmp_path):
 
 def record(recorder, step, **row):
     named = {key.replace("_", "/"): value for key, value in row.items()}
-    recorder.record(SimpleNamespace(step=step), {"step": step, "epoch": step / 4, **named})
+    recorder.record(
+        SimpleNamespace(step=step, seen=4 * step), {"step": step, "epoch": step / 4, **named}
+    )
 
 
 def rows(tmp_path, name):
@@ -46,7 +48,7 @@ def test_a_row_goes_to_metrics_timing_and_events(tmp_path, opened):
     recorder = opened()
     record(recorder, 2, train_loss=0.5, lr=0.1)
     record(recorder, 3, valid_loss=0.25)
-    recorder.record(SimpleNamespace(step=4), {})
+    recorder.record(SimpleNamespace(step=4, seen=16), {})
     assert rows(tmp_path, "metrics.jsonl") == [
         {"step": 2, "epoch": 0.5, "train/loss": 0.5, "lr": 0.1},
         {"step": 3, "epoch": 0.75, "valid/loss": 0.25},
@@ -122,9 +124,23 @@ def test_seconds_of_a_resumed_run_count_both_parts(tmp_path, opened):
     first = opened()
     record(first, 1, train_loss=1.0)
     second = opened(first.lengths())
-    second.start(10, 1, 4)
+    second.start(10, SimpleNamespace(step=1, seen=4))
     record(second, 2, train_loss=1.0)
     summary = second.finish({}, {}, 2)
     timing = rows(tmp_path, "timing.jsonl")
     assert [row["step"] for row in timing] == [1, 2]
     assert summary["seconds"] == sum(row["seconds"] for row in timing)
+
+
+def test_looking_and_saving_are_not_training(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("runner.recording.recorder.time.perf_counter", lambda: now[0])
+    stopwatch = Stopwatch()
+    stopwatch.before = 5.0
+    for training, looking in ((2.0, 7.0), (3.0, 50.0)):
+        stopwatch.go()
+        now[0] += training
+        stopwatch.rest()
+        stopwatch.rest()
+        now[0] += looking
+    assert stopwatch.total() == 10.0

@@ -20,6 +20,7 @@ def example(seed: int) -> State:
     slots = [{"velocity": torch.rand_like(parameter)} for parameter in model.parameters()]
     state = State(model, slots, {"factor": seed + 0.5}, {"best": -0.5, "waited": seed}, step=seed)
     state.ended = seed == 3
+    state.seen = 7 * seed
     state.remember(-0.25)
     state.window = [outcome(1.0), outcome(2.0)]
     return state
@@ -84,7 +85,7 @@ def test_unpack_keeps_the_storage_of_what_training_updates():
     assert [tensor.data_ptr() for tensor in after] == places
 
 
-PARTS = ["step", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
+PARTS = ["step", "seen", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
 
 
 @pytest.mark.parametrize("key", PARTS)
@@ -92,7 +93,7 @@ def test_a_missing_part_is_not_made_up(key):
     packed = example(3).pack()
     assert list(packed) == PARTS
     del packed[key]
-    with pytest.raises(KeyError, match=key):
+    with pytest.raises(UnusableCheckpoint, match=key):
         example(8).unpack(packed)
 
 
@@ -101,15 +102,23 @@ def test_another_model_is_named_by_what_differs():
     with pytest.raises(UnusableCheckpoint, match=r"another model \(\d+ differ\)") as caught:
         other.unpack(example(3).pack())
     lines = str(caught.value).splitlines()
-    assert lines[1] == "  0.weight: (2, 3) in the checkpoint, (5, 3) in the model"
-    assert "  1.weight: (2,) in the checkpoint, absent in the model" in lines
+    found, expected = "(2, 3) float32 in the checkpoint", "(5, 3) float32 in the model"
+    assert lines[1] == f"  model.0.weight: {found}, {expected}"
+    assert "  model.1.weight: (2,) float32 in the checkpoint, absent in the model" in lines
     assert len(lines) == 6
+
+
+def test_a_slot_of_another_shape_is_not_stretched():
+    packed = example(3).pack()
+    packed["slots"][0]["velocity"] = torch.ones(1)
+    with pytest.raises(UnusableCheckpoint, match=r"slots.0.velocity: \(1,\) float32 in the"):
+        example(8).unpack(packed)
 
 
 def test_too_few_slots_are_refused():
     packed = example(3).pack()
     packed["slots"].pop()
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(UnusableCheckpoint, match=r"slots.3.velocity: absent in the checkpoint"):
         example(8).unpack(packed)
 
 
