@@ -41,7 +41,7 @@ def execute(
     recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])
     recorder.stopwatch.before = packed["seconds"] if packed is not None else 0.0
     with contextlib.closing(recorder):
-        saver = _Saver(state, recorder, folder / directory.CHECKPOINTS)
+        saver = _Saver(state, recorder, run.clock.steps_per_epoch)
         if packed is None:
             _describe(run, recorder)
             saver.save()
@@ -134,8 +134,8 @@ def _finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
 class _Saver:
     """Save the state together with the length of every log at that moment."""
 
-    def __init__(self, state: State, recorder: Recorder, folder: Path):
-        self.state, self.recorder, self.folder = state, recorder, folder
+    def __init__(self, state: State, recorder: Recorder, steps_per_epoch: int):
+        self.state, self.recorder, self.steps_per_epoch = state, recorder, steps_per_epoch
         self.step, self.time = -1, time.monotonic()
 
     def save(self) -> None:
@@ -147,8 +147,10 @@ class _Saver:
         content = {"step": self.state.step, "state": self.state.pack(),
                    "logs": self.recorder.lengths(),
                    "seconds": self.recorder.stopwatch.total()}  # fmt: skip
-        checkpoints.save(self.folder, self.state.step, content)
-        self.step, self.time = self.state.step, time.monotonic()
+        folder, step = self.recorder.folder, self.state.step
+        checkpoints.save(folder / directory.CHECKPOINTS, step, content)
+        directory.set_status(folder, step=step, epoch=step / self.steps_per_epoch)
+        self.step, self.time = step, time.monotonic()
 
     def hooks(self, run: Run, waiting: Waiting) -> list[Hook]:
         """Return what saves in time, and what saves and leaves when a signal came."""
