@@ -158,7 +158,9 @@ class _Checker:
         try:
             factory = _locate(target)
         except (ImportError, AttributeError) as error:
-            self.problems.append(f"{key}._target_: no such target '{target}': {error}")
+            own = not target.startswith(TRUSTED)
+            hint = " (--trust searches the working directory; else install it)" if own else ""
+            self.problems.append(f"{key}._target_: no such target '{target}': {error}{hint}")
             return None
         except Exception as error:  # code of the user's own that does not even import
             self.problems.append(f"{key}._target_: '{target}' cannot be imported: {error!r}")

@@ -101,7 +101,7 @@ def _describe(run: Run, recorder: Recorder) -> None:
             "device": str(run.device),
             "gpus": accelerators(),
             "threads": torch.get_num_threads(),
-            "data": {"checksum": run.data.checksum(),
+            "data": {"checksum": run.data.checksum(), "source": run.data.source,
                      **{name: len(run.data.splits[name]) for name in SPLITS}},
             "parameters": run.parameters(),
             "decided": decided(run.decided),

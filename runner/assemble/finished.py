@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from runner.assemble.execute import CHECKPOINT_PARTS
 from runner.assemble.run import Run, assemble
@@ -44,6 +45,16 @@ class Finished:
         """Turn raw samples into what the model was trained on."""
         parameter = next(self.model.parameters())
         return self.run.prepared.fitted.inputs.apply(x.to(parameter))
+
+    def predict(self, split: str) -> Tensor:
+        """Return the model's outputs for the raw rows of a split: logits, or targets as given."""
+        rows = self.data.x[self.data.splits[split]]
+        with torch.no_grad():
+            outputs = self.model(self.preprocess(rows))
+        return outputs if self.data.task == "classification" else self._invert(outputs)
+
+    def _invert(self, outputs: Tensor) -> Tensor:
+        return self.run.prepared.fitted.targets.invert(outputs)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Return loss and metrics of every split that is not empty."""

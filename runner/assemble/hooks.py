@@ -8,7 +8,7 @@ from torch import Tensor
 
 from runner.assemble.run import Run
 from runner.config import maker
-from runner.foundation.errors import Diverged, Misconfigured
+from runner.foundation.errors import Diverged, Misconfigured, RunnerError
 from runner.recording.recorder import Stopwatch
 from runner.training import evaluation
 from runner.training.loop import Hook, Row
@@ -106,21 +106,25 @@ def _number(value: float | Tensor) -> float:
 def _own(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     """Wrap the user's measurements: what they return joins the row of their step."""
 
-    def wrap(measure: Callable[[State], dict[str, float]]) -> Call:
+    def wrap(key: str, measure: Callable[[State], dict[str, float]]) -> Call:
         def call(state: State, row: Row) -> None:
             stopwatch.rest()
             row.setdefault("step", state.step)
             row.setdefault("epoch", state.step / run.clock.steps_per_epoch)
-            with evaluation.evaluating(state.model, gradients=True):
-                measured = {name: _number(value) for name, value in measure(state).items()}
+            try:
+                with evaluation.evaluating(state.model, gradients=True):
+                    measured = {name: _number(value) for name, value in measure(state).items()}
+            except Exception as error:  # whatever the user's own code does
+                where = f"{key} failed at step {state.step}"
+                raise RunnerError(f"{where}: {error!r}; the traceback is in error.txt") from error
             if taken := set(measured) & set(row):
-                raise Misconfigured(f"hooks: '{min(taken)}' is measured already; use another name")
+                raise Misconfigured(f"{key}: '{min(taken)}' is measured already; use another name")
             row |= measured
 
         return call
 
     nodes = run.settings.hooks.values()
     return [
-        Hook(run.clock.steps(node.arguments["every"]), wrap(maker(node, clock=run.clock)))
+        Hook(run.clock.steps(node.arguments["every"]), wrap(node.key, maker(node, clock=run.clock)))
         for node in nodes
     ]

@@ -16,6 +16,7 @@ from runner.assemble.execute import CHECKPOINT_PARTS, execute
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS
+from runner.foundation.durations import ENDLESS
 from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
 from runner.foundation.files import locked, read_json, write_atomic
 from runner.recording import directory
@@ -76,6 +77,7 @@ def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] 
     try:
         summary = execute(run, folder, terminal, packed)
     except BaseException as error:
+        terminal.note(str(error))
         _note(error, folder)
         raise
     (folder / directory.ERROR).unlink(missing_ok=True)  # of an attempt before this one
@@ -107,6 +109,10 @@ def _report(run: Run, summary: dict[str, Any], folder: Path, terminal: Terminal)
         f"{number(summary['steps'])} steps in {summary['seconds']:.1f} s, "
         f"{summary['samples_per_second'] or 0:,.0f} samples/s"
     )
+    if summary["steps"] < run.clock.total < ENDLESS:
+        terminal.line(
+            f"ended early, {run.clock.total - summary['steps']:,} steps before the budget"
+        )
     terminal.line(f"run     {folder}")
     terminal.line(f"curves  tensorboard --logdir {folder.parent.parent}")
 
@@ -124,9 +130,11 @@ def _head(run: Run) -> list[str]:
     sizes = " / ".join(f"{len(data.splits[name]):,}" for name in ("train", "valid", "test"))
     shape = " x ".join(map(str, data.inputs))
     target = f"{data.outputs} classes" if data.task == "classification" else "regression"
-    length = f"{run.clock.total:,} steps" if run.clock.total < 10**12 else "by the clock"
+    source = f", from {data.source}" if data.source else ""
+    length = f"{run.clock.total:,} steps" if run.clock.total < ENDLESS else "by the clock"
     return [
-        f"data    {settings.dataset.factory.__name__}: {sizes} samples of {shape}, {target}",
+        f"data    {settings.dataset.factory.__name__}: {sizes} samples of {shape}, "
+        f"{target}{source}",
         f"model   {settings.architecture.factory.__name__}, {run.parameters():,} parameters",
         f"train   {length}, batches of {settings.trainer.batch_size}, "
         f"{settings.optimizer.factory.__name__} lr {settings.optimizer.arguments['lr']:g}",

@@ -17,6 +17,7 @@ from runner.assemble.dry import dry_step
 from runner.assemble.initialize import initialize
 from runner.assemble.settings import Settings
 from runner.assemble.unit import brick
+from runner.components import stopping
 from runner.components.dataset.data import Data
 from runner.components.metrics import HIGHER_IS_BETTER
 from runner.components.optimizer import Optimizer
@@ -225,6 +226,8 @@ def _try(run: Run) -> None:
 def _goal(run: Run) -> tuple[str, float]:
     """Return the metric to go by, and the sign that makes lower better."""
     split = "valid" if len(run.data.splits["valid"]) else "train"
+    if split == "train" and run.settings.stopping.factory is not stopping.none:
+        raise Misconfigured("stopping: needs validation rows to go by; set dataset.valid > 0")
     x, y = (part[:2] for part in run.prepared.splits[split])
     outcomes = evaluation.predict(run.model, [(x, y)], run.loss, run.autocast)
     names = [f"{split}/{name}" for name in evaluation.measure(outcomes, run.metrics)]

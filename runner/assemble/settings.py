@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from runner.config import Node
 from runner.foundation.durations import PeriodText
-from runner.foundation.ranges import Count, Positive, Seed
+from runner.foundation.ranges import Count, Positive, Range, Seed
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Settings:
     seed: Seed
     device: Device
     precision: Literal["float32", "float64", "bfloat16"]
-    threads: Count | Literal["auto"]
+    threads: Annotated[int, Range(1, 1024)] | Literal["auto"]
     objective: str
     output_root: str
     tensorboard: bool

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import importlib.metadata
 import os
 import sys
 import traceback
@@ -44,7 +46,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _complain(f"cannot write: {error}", 8)
         traceback.print_exc()
         return _complain("this is a bug in the runner; please report it with the text above", 1)
 
@@ -54,6 +58,9 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         print(usage(), end="")
+        raise SystemExit(0)
+    if first == "--version":
+        print(f"runner {importlib.metadata.version('runner')}")
         raise SystemExit(0)
     if first in VERBS:
         return first, arguments[1:]

@@ -5,6 +5,7 @@ Names and values come from the user: they are printed as text, never read as mar
 
 from __future__ import annotations
 
+import contextlib
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from runner.foundation.errors import Unwritable
 from runner.foundation.files import unwritable
 
 
@@ -47,7 +49,7 @@ class Terminal:
 
     def start(self, total: int, done: int) -> None:
         """Begin to show progress through `total` steps."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             return
         self._progress = Progress(
             BarColumn(bar_width=30),
@@ -82,13 +84,18 @@ class Terminal:
             self._progress.stop()
             self._progress = None
 
+    def note(self, text: str) -> None:
+        """Write to the log what another prints, as far as the log can still be written."""
+        with contextlib.suppress(Unwritable):
+            self._append(f"{plain(text)}\n")
+
     def results(self, splits: Mapping[str, Mapping[str, float]]) -> None:
         """Print a table: a row for each split, a column for each metric."""
         names = list(next(iter(splits.values())))
         rows = [[split, *(number(values[name]) for name in names)]
                 for split, values in splits.items()]  # fmt: skip
         self.table(["", *names], rows)
-        for row in rows:
+        for row in [["split", *names], *rows]:
             self._append("  ".join(row) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: at once outside a step, at the step's end inside the loop."""
+"""SIGINT, SIGTERM and SIGHUP: at once outside a step, at the step's end inside the loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 from runner.foundation.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Waiting:

@@ -96,6 +96,8 @@ def test_load_in_python(runner) -> None:
     with torch.no_grad():
         accuracy = (loaded.model(loaded.preprocess(x)).argmax(1) == y).double().mean().item()
     assert accuracy == pytest.approx(loaded.summary["test"]["accuracy"], abs=1e-12)
+    predicted = loaded.predict("test").argmax(1)
+    assert (predicted == y).double().mean().item() == pytest.approx(accuracy, abs=1e-12)
     assert loaded.config["trainer"]["steps"] == 20
     assert loaded.metrics[-1]["step"] == 20
 
@@ -136,7 +138,29 @@ def test_a_hook_of_the_users_own_is_logged_only_with_trust(runner, tmp_path, mon
         assert runner(verb, "last", "--trust", "own_hooks").code == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [("raise KeyError('boom')", "KeyError('boom')"), ("return 3", "AttributeError"),
+     ("return {'train/loss': 1.0}", "'train/loss' is measured already")],
+)  # fmt: skip
+def test_a_hook_that_fails_is_named(runner, tmp_path, monkeypatch, body, message) -> None:
+    name = f"failing_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"def measure(state, *, every: str):\n    {body}\n")
+    folder = tmp_path / "options/hooks"
+    folder.mkdir(parents=True)
+    (folder / "bad.yaml").write_text(f"# Bad.\nbad:\n  _target_: {name}.measure\n  every: 5steps\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("trainer=quick", "hooks=bad", "--config-dir", str(folder.parent), "--trust", name)
+    done = runner(*words)
+    assert done.code in (1, 2)
+    assert "hooks.bad" in done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert "Traceback" in (the_run() / "error.txt").read_text()
+    assert "hooks.bad" in (the_run() / "run.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_resuming_gives_the_uninterrupted_run(runner, number) -> None:
     line = ["threads=1", "normalization=batch", "dropout=inverted", "optimizer=adam",
             "trainer.epochs=80"]  # fmt: skip

@@ -120,6 +120,7 @@ def test_the_log_has_all_lines_from_the_first_and_no_escapes(tmp_path, make):
         "before",
         "warning: careful",
         "step 9  epoch 0.6  train/loss 0.2  1,000 samples/s",
+        "split  loss",
         "test  0.5",
     ]
 

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -32,12 +32,14 @@ class Data:
     y       (N,) int64 classes 0 ... C-1, or (N, C) float32 targets
     splits  row numbers of `train`, `valid`, `test`; the last two may be empty
     labels  a name for each class or target column
+    source  where the rows were read from, if from files
     """
 
     x: Tensor
     y: Tensor
     labels: tuple[str, ...]
     splits: dict[str, Tensor] = field(default_factory=dict)
+    source: str | None = None
 
     @property
     def task(self) -> Task:
@@ -78,7 +80,7 @@ def split(loader: Loader) -> Loader:
     ) -> Data:
         data = loader(**options)
         _verify(data)
-        return Data(data.x, data.y, data.labels, _split(data, seed, valid, test))
+        return replace(data, splits=_split(data, seed, valid, test))
 
     shared = list(inspect.signature(factory, eval_str=True).parameters.values())
     own = list(inspect.signature(loader, eval_str=True).parameters.values())

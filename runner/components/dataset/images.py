@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def _idx(
     for path, images, labels_of in ((found[0], train_x, train_y), (found[2], test_x, test_y)):
         _go_together(path, images, labels_of, train_x)
     images = torch.cat([train_x, test_x])[:, None]
-    return _with_test(images, torch.cat([train_y, test_y]).long(), len(train_x), labels)
+    data = _with_test(images, torch.cat([train_y, test_y]).long(), len(train_x), labels)
+    return replace(data, source=str(found[0].parent))
 
 
 def _go_together(path: Path, images: Tensor, labels: Tensor, alike: Tensor) -> None:
