@@ -54,7 +54,7 @@ def test_a_command_cut_short(runner, line: str, tmp_path: Path) -> None:
             make_tiny_fashion_mnist(tmp_path)
             words.append(f"dataset.root={tmp_path}")
     elif words[0] in ("runs", "diff", "evaluate"):
-        assert runner("trainer=quick").code == 0
+        assert runner("trainer=quick", "name=wide").code == 0
     if "--help" in words:
         with pytest.raises(SystemExit, match=r"^0$"):
             runner(*words)
