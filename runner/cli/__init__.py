@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 
+from runner.foundation import options
 from runner.foundation.errors import Interrupted, Misconfigured, RunnerError, did_you_mean
 
 VERBS = {
@@ -65,6 +66,9 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
     if first in VERBS:
         return first, arguments[1:]
     if first and "=" not in first and first[0] not in "-~+":
+        if first in options.words():
+            following = arguments[1] if len(arguments) > 1 else "..."
+            raise Misconfigured(f"'{first}' is configuration: write {first}={following}")
         known = ", ".join(VERBS)
         raise Misconfigured(f"unknown command '{first}'{did_you_mean(first, VERBS)} ({known})")
     return "train", arguments
@@ -108,10 +112,20 @@ class _Parser(argparse.ArgumentParser):
         """Raise instead of printing usage and leaving."""
         prefix, _, given = message.partition("unrecognized arguments: ")
         if not prefix and given:
-            flag = given.split()[0]
-            known = [name for action in self._actions for name in action.option_strings]
-            message = f"unknown flag '{flag}'{did_you_mean(flag, known)} ({', '.join(known)})"
+            message = self._unknown(given.split()[0])
         raise Misconfigured(message)
+
+    def _unknown(self, word: str) -> str:
+        """Say what is wrong with a word that no verb takes."""
+        key, _, value = word.lstrip("-").partition("=")
+        if word in ("-m", "--multirun"):
+            return "sweeps (-m) are not here yet; run one configuration at a time"
+        if not word.startswith("-"):
+            return f"'{word}' is one word too many; see {self.prog} --help"
+        if key in options.words():
+            return f"configuration has no dashes: write {key}={value or '...'}"
+        known = [name for action in self._actions for name in action.option_strings]
+        return f"unknown flag '{word}'{did_you_mean(word, known)} ({', '.join(known)})"
 
 
 def _complain(text: str, code: int) -> int:

@@ -60,3 +60,8 @@ def top_level_keys() -> list[str]:
     """Return the keys of the run itself, which belong to no group."""
     content = read_yaml(own_folder() / "config.yaml")
     return [key for key in content if key != "defaults"]
+
+
+def words() -> set[str]:
+    """Return every group and every key of the run itself: what may stand before a `=`."""
+    return {*groups([own_folder()]), *top_level_keys()}
