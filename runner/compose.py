@@ -23,6 +23,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.foundation import options
+from runner.foundation.absent import NOT_HERE
 from runner.foundation.errors import Misconfigured, did_you_mean
 
 PRIMARY = "config"
@@ -164,7 +165,9 @@ def _exists(
     unknown = [name for name in names if not isinstance(name, str) or name not in groups[group]]
     for name in unknown:
         hint = did_you_mean(str(name), groups[group])
-        problems.append(f"{group}={name}: no such option{hint} {available}")
+        reason = NOT_HERE.get(group, {}).get(str(name))
+        why = f"; not here: {reason}" if reason else f"{hint} {available}"
+        problems.append(f"{group}={name}: no such option{why}")
     return not unknown
 
 

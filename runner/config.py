@@ -11,15 +11,16 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from runner.foundation import kinds
 from runner.foundation.durations import Clock
 from runner.foundation.errors import Misconfigured, RunnerError, nearest
 
-TRUSTED = ("runner.components.", "torch.nn.")
+TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
 MISSING = "???"
 REQUIRED = inspect.Parameter.empty
 
@@ -49,6 +50,15 @@ def check(config: Mapping[str, Any], schema: type, *, trust: Sequence[str] = ())
     return schema(**filled)
 
 
+def check_node(content: Mapping[str, Any], key: str, group: str) -> Node:
+    """Check a single node that stands in no configuration."""
+    problems: list[str] = []
+    node = _Checker(problems, (), TRUSTED).node(content, key, group)
+    if node is None:
+        raise Misconfigured(problems)
+    return node
+
+
 def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
     """Call the node's factory now, with run-time data first.
 
@@ -75,14 +85,17 @@ def maker(node: Node, *, clock: Clock | None = None) -> Callable[..., Any]:
     """
     arguments = dict(node.arguments)
     for name, parameter in _parameters(node.factory).items():
-        if (
-            name in arguments
-            and kinds.is_duration(parameter.annotation)
-            and arguments[name] is not None
-        ):
+        if name in arguments and kinds.is_duration(parameter.annotation):
             assert clock is not None, f"{node.factory.__name__}.{name} is a duration"
-            arguments[name] = clock.steps(arguments[name])
+            arguments[name] = _in_steps(arguments[name], clock)
     return functools.partial(node.factory, **arguments)
+
+
+def _in_steps(value: Any, clock: Clock) -> Any:
+    """Return the whole steps of a duration, or of each in a list; null stays null."""
+    if isinstance(value, list):
+        return [_in_steps(each, clock) for each in value]
+    return None if value is None else clock.steps(value)
 
 
 def parameters_of(target: str) -> dict[str, inspect.Parameter]:
@@ -135,6 +148,8 @@ class _Checker:
                 return self._wrong(value, kind, key)
             item = get_args(kind)[1]
             return {name: self.value(each, item, f"{key}.{name}") for name, each in value.items()}
+        if get_origin(kind) in (Union, types.UnionType):
+            kind = _alternative(value, kind)
         if get_origin(kind) in (list, tuple) and isinstance(value, list | tuple):
             return self._items(value, kind, key)
         try:
@@ -209,16 +224,24 @@ class _Checker:
         self.problems.append(f"{key}: expected {kinds.describe(kind)}, got {_shown(value)}{hint}")
 
 
+def _alternative(value: Any, union: Any) -> Any:
+    """Return the only alternative for a list where a list came, else the union itself."""
+    lists = [each for each in get_args(union) if get_origin(each) in (list, tuple)]
+    return lists[0] if isinstance(value, list | tuple) and len(lists) == 1 else union
+
+
 @functools.cache
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return what a configuration may set: keyword-only parameters, their annotations evaluated.
 
-    A class of torch's has no keyword-only parameters; there every named one is configuration.
+    A class of torch's has no keyword-only parameters; there every named one is configuration, but
+    for the parameters that an optimizer is given when the model is there.
     """
     parameters = inspect.signature(factory).parameters
     if factory.__module__.startswith("torch."):
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        known = {name: each for name, each in parameters.items() if each.kind in named}
+        known = {name: each for name, each in parameters.items()
+                 if each.kind in named and name != "params"}  # fmt: skip
         return {name: each.replace(annotation=_like(each.default)) for name, each in known.items()}
     own = inspect.unwrap(factory)
     own = own.__init__ if inspect.isclass(own) and not is_dataclass(own) else own

@@ -146,7 +146,8 @@ def test_torch_classes_by_name() -> None:
 
 
 def test_durations_become_steps_and_makers_are_called_later() -> None:
-    node = {"_target_": "runner.components.schedule.step", "every": "2epochs", "factor": 0.5}
+    node = {"_target_": "runner.components.schedule.staircase", "every": "2epochs",
+            "factor": 0.5, "warmup": "0steps"}  # fmt: skip
     filled = config.check({**GOOD, "node": node}, Schema)
     schedule = config.build(filled.node, 100, clock=Clock(steps_per_epoch=10, total=100))
     assert [schedule.at(step, {}) for step in (0, 19, 20, 40)] == [1, 1, 0.5, 0.25]
@@ -155,8 +156,8 @@ def test_durations_become_steps_and_makers_are_called_later() -> None:
 
 
 def test_a_factorys_own_complaint_carries_its_key() -> None:
-    node = {"_target_": "runner.components.optimizer.momentum", "lr": 1, "momentum": 0,
-            "nesterov": True}  # fmt: skip
+    node = {"_target_": "runner.components.optimizer.classical.momentum", "lr": 1,
+            "momentum": 0, "nesterov": True}  # fmt: skip
     filled = config.check({**GOOD, "node": node}, Schema)
     with pytest.raises(Misconfigured, match=r"^node: nesterov=true needs momentum > 0"):
         config.build(filled.node)

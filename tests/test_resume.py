@@ -434,21 +434,21 @@ def test_a_full_disk_loses_nothing(tmp_path, uncut, nth):
 MUTATED = (*SAVING, "optimizer=adam", "optimizer.lr=0.01", "stopping.patience=3",
            "stopping.min_delta=1")  # fmt: skip
 SAVED, DIED = 20, 23  # rows of 21 are in the logs that the checkpoint does not know of
-PARTS = ["step", "seen", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
+PARTS = ["step", "seen", "ended", "model", "slots", "averages", "schedule", "stopping", "best",
+         "window"]  # fmt: skip
 
 
 @pytest.fixture
 def watching(monkeypatch):
     """Give every run a schedule that remembers: after two evaluations it ruins the training.
 
-    No option of ours has a schedule with a state yet, and best weights matter only where
-    training gets worse.
+    Best weights matter only where training gets worse.
     """
     assemble = launching.assemble
     schedule = Schedule(
         at=lambda step, state: 1.0 if state["seen"] < 2 else 1000.0,
         init=lambda: {"seen": 0},
-        observe=lambda state, metric: {"seen": state["seen"] + 1},
+        observe=lambda state, row, metric: {"seen": state["seen"] + 1},
     )
 
     def assembled(settings: Settings) -> Any:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from runner.assemble.settings import Settings
-from runner.components.augmentation import Augmentation
+from runner.components.augmentation.kind import Augmentation
 from runner.components.dataset.data import SPLITS, Data
 from runner.components.preprocessing import Fitted
 from runner.config import build
@@ -41,13 +42,14 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
     Augmentation works on raw samples, so with it the training rows are preprocessed batch by
     batch, behind it; without it everything is preprocessed once.
     """
-    targets = dtype if data.task == "regression" else data.y.dtype
+    numbers = data.task == "regression"
+    targets = dtype if numbers else data.y.dtype
     raw = {
         name: (data.x[rows].to(device, dtype), data.y[rows].to(device, targets))
         for name, rows in data.splits.items()
     }
     x, y = raw["train"]
-    fitted = build(settings.preprocessing, x, y if y.is_floating_point() else None)
+    fitted = build(settings.preprocessing, x, y if numbers else None)
     splits = {
         name: (fitted.inputs.apply(x), fitted.targets.apply(y) if len(y) else y)
         for name, (x, y) in raw.items()
@@ -56,14 +58,20 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
     augmentations = [build(node) for node in settings.augmentation.values()]
     if not augmentations:
         return Prepared(splits, splits["train"], None, fitted)
-    augment = _augment(augmentations, fitted, settings.seed)
+    augment = _augment(augmentations, fitted, settings.seed, data.outputs)
     return Prepared(splits, (x, splits["train"][1]), augment, fitted)
 
 
-def _augment(augmentations: Sequence[Augmentation], fitted: Fitted, seed: int) -> Augment:
+def _augment(
+    augmentations: Sequence[Augmentation], fitted: Fitted, seed: int, classes: int
+) -> Augment:
+    """Return the augmentations in their order; those that mix see classes as one-hot rows."""
+
     def augment(step: int, x: Tensor, y: Tensor) -> Batch:
         generator = rng.generator(seed, "augmentation", step, x.device)
         for augmentation in augmentations:
+            if augmentation.mixes and not y.is_floating_point():
+                y = F.one_hot(y, classes).to(x.dtype)
             x, y = augmentation.apply(x, y, augmentation.draw(len(x), generator))
         return fitted.inputs.apply(x), y
 

@@ -38,7 +38,7 @@ def _naming_the_layer(model: nn.Module) -> Iterator[None]:
     entered: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
     def enter(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        return lambda module, given: entered.append((name, module, tuple(given[0].shape)))
+        return lambda module, given: entered.append((name, module, _shape(given)))
 
     def leave(module: nn.Module, given: Any, result: Any) -> None:
         entered.pop()
@@ -64,3 +64,8 @@ def _naming_the_layer(model: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _shape(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape of a layer's input; the parts of a weight are given none."""
+    return tuple(given[0].shape) if given else ()

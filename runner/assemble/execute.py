@@ -18,11 +18,10 @@ from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
 from runner.recording.recorder import Recorder
-from runner.training import checkpoints, feed
+from runner.training import checkpoints
 from runner.training.loop import Hook, Row, train
 from runner.training.signals import Waiting, deferred
 from runner.training.state import Outcome, State
-from runner.training.step import prepare
 
 CHECKPOINT_PARTS = ("step", "state", "logs", "seconds")
 SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
@@ -61,23 +60,7 @@ def execute(
 
 def advancing(run: Run, state: State) -> Callable[[State], Outcome]:
     """Return `advance(state)`: the next batch, the learning rate of the moment, one update."""
-    trainer, clock = run.settings.trainer, run.clock
-    batch = feed.shuffled(
-        *run.prepared.raw_train,
-        seed=run.settings.seed,
-        batch_size=trainer.batch_size,
-        drop_last=trainer.drop_last,
-        augment=run.prepared.augment,
-    )
-    step = prepare(
-        state,
-        loss=run.loss,
-        penalties=run.penalties,
-        clips=run.clips,
-        optimizer=run.optimizer,
-        seed=run.settings.seed,
-        autocast=run.autocast,
-    )
+    clock, batch, step = run.clock, run.batches(), run.stepping(state)
     log, evaluate = periods(run)
 
     def due(done: int) -> bool:
@@ -113,10 +96,14 @@ def _finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
     """Evaluate every split once with the best weights and write the summary."""
     best_step = state.best.step if state.best.weights else state.step
     state.restore_best()
+    run.settle()
     splits = [name for name in SPLITS if len(run.data.splits[name])]
-    results = {name: run.evaluate(name) for name in splits}
+    measured = {name: run.measure(name) for name in splits}
+    results = {name: numbers for name, (numbers, _) in measured.items()}
+    larger = {name: others for name, (_, others) in measured.items() if others}
     summary = {
         **results,
+        **({"details": larger} if larger else {}),
         "best": {
             "objective": run.goal,
             "value": run.sign * state.best.value if state.best.weights else None,

@@ -69,6 +69,7 @@ def finished(settings: Settings, folder: Path, warn: Callable[[str], None]) -> F
     state.unpack(packed["state"])
     which, step = ("best", state.best.step) if state.best.weights else ("last", state.step)
     state.restore_best()
+    run.settle()
     return Finished(
         model=run.model.eval(),
         data=run.data,

@@ -53,7 +53,7 @@ def _measure(run: Run, stopwatch: Stopwatch) -> Call:
         if not state.window:
             return
         refuse_nonfinite(state)
-        measured = evaluation.measure(state.window, run.metrics)
+        measured, _ = evaluation.measure(state.window, run.metrics)
         stopwatch.rest()
         factor = run.schedule.at(state.step - 1, state.schedule)
         row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}
@@ -79,7 +79,9 @@ def refuse_nonfinite(state: State) -> None:
 
 def _validate(run: Run) -> Call:
     def validate(state: State, row: Row) -> None:
-        if len(run.data.splits["valid"]):
+        if not len(run.data.splits["valid"]):
+            return
+        with state.averaged():
             row |= {f"valid/{name}": value for name, value in run.evaluate("valid").items()}
 
     return validate
@@ -91,10 +93,14 @@ def _judge(run: Run) -> Call:
     def judge(state: State, row: Row) -> bool:
         value = run.sign * row[run.goal]
         if value < state.best.value and run.goal.startswith("valid/"):
-            state.remember(value)
-        state.schedule = run.schedule.observe(state.schedule, value)
-        state.stopping, stop = run.stopping.observe(state.stopping, value)
-        return stop
+            with state.averaged():
+                state.remember(value)
+        try:
+            state.schedule = run.schedule.observe(state.schedule, row, value)
+            state.stopping, stop = run.stopping.observe(state.stopping, row, value)
+        except ValueError as error:
+            raise Misconfigured(str(error)) from error
+        return bool(stop)
 
     return judge
 

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 import yaml
 
+from runner.assemble.budget import batch_size
 from runner.assemble.execute import CHECKPOINT_PARTS, execute
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
+from runner.assemble.summary import summarize
 from runner.components.dataset.data import SPLITS
 from runner.foundation.durations import ENDLESS
 from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
@@ -121,6 +123,8 @@ def announce(run: Run, terminal: Terminal) -> None:
     """Print what is about to be trained, and what is odd about it."""
     for line in _head(run):
         terminal.line(line)
+    if run.settings.summary:
+        terminal.summary(summarize(run.model, run.prepared.splits["train"][0]))
     for warning in run.warnings:
         terminal.warn(warning)
 
@@ -136,8 +140,8 @@ def _head(run: Run) -> list[str]:
         f"data    {settings.dataset.factory.__name__}: {sizes} samples of {shape}, "
         f"{target}{source}",
         f"model   {settings.architecture.factory.__name__}, {run.parameters():,} parameters",
-        f"train   {length}, batches of {settings.trainer.batch_size}, "
-        f"{settings.optimizer.factory.__name__} lr {settings.optimizer.arguments['lr']:g}",
+        f"train   {length}, batches of {batch_size(run.sampler):,}, "
+        f"{settings.optimizer.factory.__name__} lr {run.optimizer.hyper['lr']:g}",
         f"device  {run.device}, {torch.get_num_threads()} threads, {settings.precision}",
     ]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,27 +11,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.assemble import rules
+from runner.assemble.budget import batch_size, budget
 from runner.assemble.data import Prepared, prepare
 from runner.assemble.dry import dry_step
-from runner.assemble.initialize import initialize
+from runner.assemble.machine import Decided, machine
+from runner.assemble.masks import averaged_over_masks
+from runner.assemble.measures import blending, measures
+from runner.assemble.model import construct, fill
 from runner.assemble.settings import Settings
-from runner.assemble.unit import brick
 from runner.components import stopping
+from runner.components.averaging import Averaging
 from runner.components.dataset.data import Data
-from runner.components.metrics import HIGHER_IS_BETTER
-from runner.components.optimizer import Optimizer
+from runner.components.normalization.batchwise import populating, populations
+from runner.components.optimizer.kind import Optimizer
+from runner.components.optimizer.torch_adapter import by_torch
+from runner.components.output import Output
+from runner.components.sampler import Sampler
 from runner.components.schedule import Schedule
 from runner.components.stopping import Stopping
-from runner.config import build, maker
+from runner.config import Node, build, maker
 from runner.foundation import memory, rng
-from runner.foundation.durations import ENDLESS, Clock
-from runner.foundation.errors import Misconfigured, RunnerError, did_you_mean
-from runner.training import evaluation, feed
-from runner.training.evaluation import Metrics
-from runner.training.state import State
-from runner.training.step import Clip, Loss, Penalty, objective
+from runner.foundation.durations import Clock
+from runner.foundation.errors import Misconfigured, did_you_mean, naming
+from runner.training import evaluation, feed, step
+from runner.training.evaluation import Metrics, evaluating
+from runner.training.state import Outcome, State
+from runner.training.step import Clip, Loss, Penalty, Project
 
-Hyper = dict[str, Any]
+TRIAL_ROWS = 256  # training rows for initializers that go by the data
 
 
 @dataclass
@@ -46,18 +53,22 @@ class Run:
     settings: Settings
     data: Data
     prepared: Prepared
+    sampler: Sampler
     model: nn.Module
     loss: Loss
     metrics: Metrics
+    blend: Callable[[Tensor, Tensor], Tensor]
     penalties: Sequence[Penalty]
+    projections: Sequence[Project]
     clips: Sequence[Clip]
     optimizer: Optimizer
+    averaging: Averaging
     schedule: Schedule
     stopping: Stopping
     clock: Clock
     goal: str
     sign: float
-    decided: dict[str, tuple[Any, str]]
+    decided: Decided
     warnings: list[str]
 
     @property
@@ -76,165 +87,193 @@ class Run:
 
     def state(self) -> State:
         """Return the state before the first step."""
-        slots = [self.optimizer.init(parameter.detach()) for parameter in self.model.parameters()]
-        return State(self.model, slots, self.schedule.init(), self.stopping.init())
+        with naming("optimizer"):
+            slots = self.optimizer.init(list(self.model.parameters()))
+        state = State(self.model, slots, self.schedule.init(), self.stopping.init())
+        state.averages = self.averaging.init([t.detach() for t in state.averaged_tensors()])
+        return state
+
+    def minimized(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Return the training objective of a batch, differentiable."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            call = partial(torch.func.functional_call, model)
+            parameters = dict(model.named_parameters())
+            return step.objective(call, parameters, x, y, self.loss, self.penalties)[0]
+
+    def stepping(self, state: State) -> Callable[[Tensor, Tensor, float, bool], Any]:
+        """Return the training step of this run."""
+        return step.prepare(
+            state,
+            step.Rules(
+                loss=self.loss,
+                penalties=self.penalties,
+                projections=self.projections,
+                clips=self.clips,
+                optimizer=self.optimizer,
+                average=self.averaging.update,
+                population=self.prepared.splits["train"][0],
+                seed=self.settings.seed,
+                autocast=self.autocast,
+                accumulate=self.settings.trainer.accumulate,
+            ),
+        )
+
+    def batches(self) -> Callable[[int], feed.Batch]:
+        """Return `batch(step)`, the training batch of a step."""
+        stream = partial(rng.generator, self.settings.seed)
+        return feed.batches(*self.prepared.raw_train, *self.sampler, stream, self.prepared.augment)
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return mean loss and metrics of a whole split, in the data's own units."""
+        return self.measure(split)[0]
+
+    def measure(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return the same, and what is no single number, such as a confusion matrix."""
         batches = feed.in_order(
             *self.prepared.splits[split], self.settings.trainer.evaluation_batch_size
         )
-        outcomes = evaluation.predict(self.model, batches, self.loss, self.autocast)
+        outcomes = self.predict(batches)
         return evaluation.measure(outcomes, self.metrics)
+
+    def settle(self) -> None:
+        """Take batch statistics anew where the finished weights are to be tested with such.
+
+        One pass over the training rows, unaugmented, in batches of the size of training.
+        """
+        x, _ = self.prepared.splits["train"]
+        step.collecting(self.model, x)()
+        norms = populations(self.model, every=self.averaging.statistics_anew)
+        if not norms:
+            return
+        blocks = x.split(batch_size(self.sampler))
+        with evaluating(self.model), populating(norms):
+            for block in blocks:
+                if len(block) == len(blocks[0]):
+                    self.model(block)
+
+    def predict(self, batches: Sequence[feed.Batch]) -> list[Outcome]:
+        """Return loss, outputs and targets of each batch, as the model predicts at test."""
+        forward = averaged_over_masks(self.model, self.settings.seed, self.blend)
+        return evaluation.predict(self.model, batches, self.loss, self.autocast, forward)
 
 
 def assemble(settings: Settings) -> Run:
     """Read the data, build every part, and try one step on two real samples."""
-    threads, device, decided = _machine(settings)
+    threads, device, decided = machine(settings)
     torch.set_num_threads(threads)
     memory.keep_freed()
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
     data: Data = build(settings.dataset)
-    clock = _clock(settings, len(data.splits["train"]))
+    output: Output = build(settings.output)
+    optimizer = optimizer_of(settings.optimizer)
+    rules.refuse(settings, data, output, optimizer)
+    clock, sampler = budget(settings, data)
     prepared = prepare(data, settings, device, dtype)
-    model = _model(settings, data).to(device, dtype)
-    invert = prepared.fitted.targets.invert
-    standard = maker(settings.metrics)
-
-    def metrics(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        if targets.is_floating_point():
-            return standard(invert(outputs), invert(targets))
-        return standard(outputs, targets)
-
+    inputs, columns = prepared.splits["train"][0].shape[1:], _columns(settings, data)
+    model = construct(settings, inputs, columns, output.make()).to(device, dtype)
+    regularizers = [build(node) for node in settings.regularizer.values()]
+    metrics, higher = measures(settings, data, output, prepared.fitted)
     run = Run(
         settings=settings,
         data=data,
         prepared=prepared,
+        sampler=sampler,
         model=model.train(),
         loss=maker(settings.loss),
         metrics=metrics,
-        penalties=[maker(node) for node in settings.regularizer.values()],
+        blend=blending(data, output),
+        penalties=[each.penalty for each in regularizers if each.penalty],
+        projections=[each.project for each in regularizers if each.project],
         clips=[maker(node) for node in settings.clipping.values()],
-        optimizer=build(settings.optimizer),
+        optimizer=optimizer,
+        averaging=build(settings.averaging, clock=clock),
         schedule=build(settings.schedule, clock.total, clock=clock),
         stopping=build(settings.stopping),
         clock=clock,
         goal="",
         sign=1.0,
         decided=decided,
-        warnings=list(prepared.fitted.warnings),
+        warnings=[*data.warnings, *prepared.fitted.warnings],
     )
+    run.warnings += rules.odd(settings, output, optimizer, model, sampler.steps == 1)
     _try(run)
-    run.goal, run.sign = _goal(run)
+    _initialize(run)
+    run.state()  # what an optimizer cannot start with, it says before a directory is made
+    run.goal, run.sign = _goal(run, higher)
     return run
 
 
-def _machine(settings: Settings) -> tuple[int, torch.device, dict[str, tuple[Any, str]]]:
-    """Decide threads and device, and say why."""
-    decided: dict[str, tuple[Any, str]] = {}
-    threads, device = settings.threads, settings.device
-    if threads == "auto":
-        threads = len(os.sched_getaffinity(0))
-        decided["threads"] = threads, "one for each processor this process may use"
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        decided["device"] = device, f"torch {'sees a' if device == 'cuda' else 'sees no'} GPU"
-    if device.startswith("cuda"):
-        decided |= _reproducible_cuda()
-        count, index = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
-        if index >= count:
-            seen = f"{count} GPUs" if count else "no GPU"
-            raise Misconfigured(f"device: '{device}' is not available (torch sees {seen}); use cpu")
-    return int(threads), torch.device(device), decided
+def optimizer_of(node: Node) -> Optimizer:
+    """Build the update rule; a class of torch.optim gets the parameters later."""
+    if not inspect.isclass(node.factory):
+        made: Optimizer = build(node)
+        return made
+    with naming("optimizer"):
+        return by_torch(maker(node), node.arguments)
 
 
-def _reproducible_cuda() -> dict[str, tuple[Any, str]]:
-    """Choose the kernels that give the same bits twice, and float32 that is float32."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    return {"deterministic": (True, "the same command gives the same numbers")}
+def _columns(settings: Settings, data: Data) -> int:
+    """Return how many outputs the model has: one for each class unless the loss wants fewer."""
+    if data.task == "regression":
+        return data.outputs
+    with naming("loss"):
+        return rules.traits_of(settings).columns(data.outputs)
 
 
-def _clock(settings: Settings, rows: int) -> Clock:
-    """Resolve the budget to steps, refusing batches that the rows cannot fill."""
-    trainer = settings.trainer
-    per_epoch = feed.steps_per_epoch(rows, trainer.batch_size, trainer.drop_last)
-    if not per_epoch:
-        raise Misconfigured(
-            f"trainer.batch_size: {trainer.batch_size} is more than the {rows} training rows; "
-            "use a smaller one or trainer.drop_last=false"
-        )
-    if trainer.steps is None and trainer.epochs is None and trainer.minutes is None:
-        raise Misconfigured("trainer: one of epochs, steps and minutes must be set")
-    by_epochs = trainer.epochs * per_epoch if trainer.epochs else ENDLESS
-    return Clock(per_epoch, trainer.steps or by_epochs)
-
-
-def _model(settings: Settings, data: Data) -> nn.Module:
-    """Build and initialize the model on the CPU, leaving the global generator untouched."""
-    parts = maker(settings.activation), maker(settings.normalization), maker(settings.dropout)
-    with torch.random.fork_rng(devices=[]), _naming_what_cannot_be_made():
-        torch.default_generator.manual_seed(rng.derive(settings.seed, "construction"))
-        unit = brick(*parts)
-        model: nn.Module = build(settings.architecture, data.inputs, data.outputs, unit)
-    fill: Callable[..., None] = maker(settings.initializer)
-    initialize(model, fill, rng.generator(settings.seed, "initialization"))
-    return model
-
-
-@contextlib.contextmanager
-def _naming_what_cannot_be_made() -> Iterator[None]:
-    try:
-        yield
-    except RunnerError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise Misconfigured(f"architecture: {str(error).splitlines()[0]}") from error
+def _initialize(run: Run) -> None:
+    """Fill the weights, in the mode of evaluation: without dropout's noise."""
+    x, y = (part[:TRIAL_ROWS] for part in run.prepared.splits["train"])
+    with evaluating(run.model, gradients=True):
+        fill(run.settings, run.model, x, y, run.minimized)
 
 
 def _try(run: Run) -> None:
     """Take a dry step on as many samples as the smallest batch has, two at most."""
-    trainer = run.settings.trainer
-    rows = len(run.prepared.raw_train[0])
-    last = 0 if trainer.drop_last else rows % trainer.batch_size
-    count = min(2, last or trainer.batch_size)
+    stream = partial(rng.generator, run.settings.seed)
+    count = min(2, *(len(rows) for rows in run.sampler.rows(0, stream)))
     x, y = (part[:count] for part in run.prepared.raw_train)
     if run.prepared.augment is not None:
-        try:
+        with naming("augmentation"):
             x, y = run.prepared.augment(0, x, y)
-        except ValueError as error:
-            raise Misconfigured(f"augmentation: {error}") from error
-
-    def minimized(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=run.autocast):
-            call = partial(torch.func.functional_call, model)
-            parameters = dict(model.named_parameters())
-            return objective(call, parameters, x, y, run.loss, run.penalties)[0]
 
     try:
-        dry_step(run.model, x, y, minimized)
+        dry_step(run.model, x, y, run.minimized)
     except Misconfigured as error:
         if count > 1:
             raise
-        dry_step(run.model, torch.cat([x, x]), torch.cat([y, y]), minimized)
+        dry_step(run.model, torch.cat([x, x]), torch.cat([y, y]), run.minimized)
         remedy = "trainer.batch_size > 1, trainer.drop_last=true or normalization=layer"
         raise Misconfigured(f"{error}; the smallest batch has 1 sample, use {remedy}") from error
 
 
-def _goal(run: Run) -> tuple[str, float]:
+def _goal(run: Run, higher: frozenset[str]) -> tuple[str, float]:
     """Return the metric to go by, and the sign that makes lower better."""
     split = "valid" if len(run.data.splits["valid"]) else "train"
-    if split == "train" and run.settings.stopping.factory is not stopping.none:
+    goal = run.settings.objective
+    early = run.settings.stopping.factory is stopping.early
+    if split == "train" and early and goal == "auto":
         raise Misconfigured("stopping: needs validation rows to go by; set dataset.valid > 0")
     x, y = (part[:2] for part in run.prepared.splits[split])
-    outcomes = evaluation.predict(run.model, [(x, y)], run.loss, run.autocast)
-    names = [f"{split}/{name}" for name in evaluation.measure(outcomes, run.metrics)]
-    goal = run.settings.objective
+    outcomes = run.predict([(x, y)])
+    measured = evaluation.measure(outcomes, run.metrics)[0]
+    names = [f"{each}/{name}" for each in dict.fromkeys([split, "train"]) for name in measured]
     if goal == "auto":
-        goal = f"{split}/{'accuracy' if run.data.task == 'classification' else 'loss'}"
+        usual = f"{split}/{'accuracy' if run.data.task == 'classification' else 'loss'}"
+        goal = usual if usual in names else f"{split}/loss"
     if goal not in names:
         available = f" (measured are {', '.join(names)})"
         raise Misconfigured(f"objective: no metric '{goal}'{did_you_mean(goal, names)}{available}")
-    return goal, -1.0 if goal.partition("/")[2] in HIGHER_IS_BETTER else 1.0
+    if not run.settings.hooks:  # what those log is known when they run
+        _refuse_unlogged(run, [*names, "lr", "gradient/norm"])
+    return goal, -1.0 if goal.partition("/")[2] in higher else 1.0
+
+
+def _refuse_unlogged(run: Run, logged: list[str]) -> None:
+    """Raise `Misconfigured` if the schedule or the stopping rule watches what nobody logs."""
+    watched = {"schedule": run.schedule.watches, "stopping": run.stopping.watches}
+    for group, metric in watched.items():
+        if metric not in (None, "objective", *logged):
+            hint = did_you_mean(str(metric), logged)
+            raise Misconfigured(
+                f"{group}.metric: '{metric}' is not logged{hint} (logged are {', '.join(logged)})"
+            )

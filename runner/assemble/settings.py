@@ -47,8 +47,10 @@ class Trainer:
 
     epochs: Count | None
     steps: Count | None
+    samples: Count | None
     minutes: Positive | None
     batch_size: Count
+    accumulate: Count
     drop_last: bool
     evaluation_batch_size: Count
     log_every: PeriodText
@@ -68,20 +70,24 @@ class Settings:
     objective: str
     output_root: str
     tensorboard: bool
+    summary: bool
     trainer: Trainer
     dataset: Annotated[Node, "dataset"]
+    sampler: Annotated[Node, "sampler"]
     preprocessing: Annotated[Node, "preprocessing"]
     augmentation: dict[str, Annotated[Node, "augmentation"]]
     architecture: Annotated[Node, "architecture"]
     activation: Annotated[Node, "activation"]
+    output: Annotated[Node, "output"]
     normalization: Annotated[Node, "normalization"]
     dropout: Annotated[Node, "dropout"]
     initializer: Annotated[Node, "initializer"]
     loss: Annotated[Node, "loss"]
-    metrics: Annotated[Node, "metrics"]
+    metrics: dict[str, Annotated[Node, "metrics"]]
     regularizer: dict[str, Annotated[Node, "regularizer"]]
     optimizer: Annotated[Node, "optimizer"]
     clipping: dict[str, Annotated[Node, "clipping"]]
     schedule: Annotated[Node, "schedule"]
+    averaging: Annotated[Node, "averaging"]
     stopping: Annotated[Node, "stopping"]
     hooks: dict[str, Annotated[Node, "hooks"]]

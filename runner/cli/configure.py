@@ -153,10 +153,12 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def _one_budget(overrides: list[str]) -> None:
-    """Refuse both budgets at once; `trainer.steps` stands instead of the default epochs."""
-    given = dict(each.split("=", 1) for each in overrides if "=" in each)
-    if all(given.get(key, "null") != "null" for key in ("trainer.epochs", "trainer.steps")):
-        raise Misconfigured("trainer.epochs and trainer.steps: give one of them, not both")
+    """Refuse two budgets at once; a given one stands instead of the default epochs."""
+    values = dict(each.split("=", 1) for each in overrides if "=" in each)
+    keys = [f"trainer.{unit}" for unit in ("epochs", "steps", "samples")]
+    given = [key for key in keys if values.get(key, "null") != "null"]
+    if len(given) > 1:
+        raise Misconfigured(f"{' and '.join(given)}: give one of them, not both")
 
 
 def _together(found: Any, trust: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ import argparse
 
 from runner.cli.configure import machine
 from runner.foundation import options as conf
+from runner.foundation.absent import NOT_HERE
 from runner.foundation.errors import Misconfigured, did_you_mean
 
 
@@ -27,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
         _print_all(groups)
     elif options.group in groups:
         _print_group(options.group, groups[options.group])
+        _print_absent(NOT_HERE.get(options.group, {}))
     else:
         hint = did_you_mean(options.group, groups)
         raise Misconfigured(f"no group '{options.group}'{hint} ({', '.join(groups)})")
@@ -40,6 +42,11 @@ def _print_all(groups: dict[str, dict[str, conf.Path]]) -> None:
         for option, path in options.items():
             print(f"  {option:<{width}}  {conf.description(path)}")
     print("\nchoose: runner GROUP=OPTION    keys of a group: runner list GROUP")
+
+
+def _print_absent(reasons: dict[str, str]) -> None:
+    for name, reason in reasons.items():
+        print(f"not here: {name}\n  {reason}")
 
 
 def _print_group(group: str, options: dict[str, conf.Path]) -> None:

@@ -1,22 +1,42 @@
 """Schedules: a factor on the learning rate as a function of the step.
 
-A factory takes `total`, the run's length in steps, and gives `Schedule(init, at, observe)`. Plain
-schedules have an empty state; one that watches a metric keeps its state in `observe`.
+A factory takes `total`, the run's length in steps, and gives `Schedule(at, init, observe)`. Plain
+schedules have an empty state; one that watches a metric keeps its state in `observe`. Numbers of
+a schedule may be tensors with one entry per lane. Every factory has a `warmup` from `warmed`.
+
+Letters: k counts updates (or what `every` says) from 0, K is the length after the warm-up, t_k the
+factor, e the `floor`: the share of the learning rate that is never undercut.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 from runner.foundation.durations import ENDLESS, Duration, Period
-from runner.foundation.ranges import Fraction, KeepProbability
+from runner.foundation.errors import did_you_mean
+from runner.foundation.ranges import Count, Fraction, KeepProbability, NonNegative, Positive
 
 State = dict[str, Any]
+Row = Mapping[str, float]
+OBJECTIVE = "objective"
 
 
-def _unchanged(state: State, metric: float) -> State:
+class Sums(NamedTuple):
+    """The conditions of Robbins and Monro (1951) on rates t_k that go on forever."""
+
+    infinite: bool  # sum t_k = inf: any distance can be covered
+    squares_finite: bool  # sum t_k^2 < inf: the noise dies out
+
+
+def _unchanged(state: State, row: Row, objective: float) -> State:
     return state
 
 
@@ -25,39 +45,252 @@ class Schedule(NamedTuple):
 
     at       (step, state) -> factor on lr for the update that follows `step` updates
     init     the state before the first step
-    observe  (state, metric) -> state, after each evaluation; the metric is better when lower
+    observe  (state, row, objective) -> state, after each evaluation: what it logged, and the
+             run's objective, turned so that lower is better
+    sums     whether the conditions of Robbins and Monro hold if the schedule goes on forever;
+             None where it ends with the run
+    watches  the logged metric that `observe` reads, or `objective`, or None
     """
 
     at: Callable[[int, State], float]
     init: Callable[[], State] = dict
-    observe: Callable[[State, float], State] = _unchanged
+    observe: Callable[[State, Row, float], State] = _unchanged
+    sums: Sums | None = None
+    watches: str | None = None
 
 
+def robbins_monro(sums: Sums | None) -> str:
+    """Say which of the conditions of Robbins and Monro (1951) a schedule meets."""
+    if sums is None:
+        return "Robbins-Monro: does not apply, the schedule ends with the run"
+    verdict = "met" if sums.infinite and sums.squares_finite else "not met"
+    first, second = ("holds" if each else "fails" for each in sums)
+    return f"Robbins-Monro: {verdict} (sum t_k = inf {first}, sum t_k^2 < inf {second})"
+
+
+def warmed(rule: Callable[..., Schedule]) -> Callable[..., Schedule]:
+    """Give a schedule a linear warm-up: (step + 1) / warmup of its first value, then the schedule.
+
+    The schedule counts from the end of the warm-up on and is that much shorter.
+    """
+
+    @functools.wraps(rule)
+    def factory(total: int, *, warmup: Duration, **options: Any) -> Schedule:
+        if warmup >= total:
+            raise ValueError(f"warmup {warmup} >= total {total} steps")
+        schedule = rule(total if total >= ENDLESS else total - warmup, **options)
+
+        def at(step: int, state: State) -> float:
+            if step < warmup:
+                return schedule.at(0, state) * (step + 1) / warmup
+            return schedule.at(step - warmup, state)
+
+        return schedule._replace(at=at)
+
+    made: Any = factory
+    own = inspect.signature(rule)
+    further = inspect.Parameter("warmup", inspect.Parameter.KEYWORD_ONLY, annotation=Duration)
+    made.__signature__ = own.replace(parameters=[*own.parameters.values(), further])
+    return factory
+
+
+# ---- schedules that could go on forever -------------------------------------------------------
+
+
+@warmed
 def constant(total: int) -> Schedule:
     """Keep the learning rate."""
-    return Schedule(lambda step, state: 1.0)
+    return Schedule(lambda step, state: 1.0, sums=Sums(True, False))
 
 
-def step(total: int, *, every: Period, factor: KeepProbability) -> Schedule:
-    """Multiply the learning rate by `factor` after each `every` steps: a staircase."""
-    return Schedule(lambda step, state: factor ** (step // every))
+@warmed
+def inverse_time(total: int, *, rate: Positive, every: Period) -> Schedule:
+    """Fall as 1 / (1 + rate k); with rate 1 this is 1 / (k + 1), which lectures call linear."""
+    return Schedule(lambda step, state: 1 / (1 + rate * (step // every)), sums=Sums(True, True))
 
 
-def cosine(total: int, *, warmup: Duration, floor: Fraction) -> Schedule:
-    """Rise linearly for `warmup` steps, then fall along half a cosine to `floor`.
+@warmed
+def inverse_square(total: int, *, rate: Positive, every: Period) -> Schedule:
+    """Fall as 1 / (1 + rate k)^2; with rate 1 this is what lectures call quadratic."""
+    return Schedule(
+        lambda step, state: 1 / (1 + rate * (step // every)) ** 2, sums=Sums(False, True)
+    )
 
-    floor + (1 - floor) (1 + cos(pi k / K)) / 2, k = 0 ... K counted after the warm-up
-    (Loshchilov and Hutter 2017, without restarts). During the warm-up: (step + 1) / warmup.
+
+@warmed
+def exponential(total: int, *, rate: Positive, every: Period) -> Schedule:
+    """Fall as e^(-rate k)."""
+    return Schedule(lambda step, state: math.e ** (-rate * (step // every)), sums=Sums(False, True))
+
+
+@warmed
+def staircase(total: int, *, every: Period, factor: KeepProbability) -> Schedule:
+    """Multiply the learning rate by `factor` after each `every` steps."""
+    return Schedule(
+        lambda step, state: factor ** (step // every), sums=Sums(factor == 1, factor < 1)
+    )
+
+
+@warmed
+def multi_step(total: int, *, milestones: list[Period], factor: KeepProbability) -> Schedule:
+    """Multiply the learning rate by `factor` at each milestone, counted after the warm-up."""
+    if milestones != sorted(milestones):
+        given, rising = (
+            ",".join(f"{each}steps" for each in steps) for steps in (milestones, sorted(milestones))
+        )
+        raise ValueError(f"milestones [{given}] do not rise; use schedule.milestones=[{rising}]")
+    return Schedule(
+        lambda step, state: factor ** bisect_right(milestones, step), sums=Sums(True, False)
+    )
+
+
+@warmed
+def plateau(
+    total: int,
+    *,
+    metric: str,
+    better: Literal["lower", "higher"],
+    factor: KeepProbability,
+    patience: Count,
+    min_delta: NonNegative,
+    floor: KeepProbability,
+) -> Schedule:
+    """Multiply by `factor` after `patience` evaluations in a row no better than the best so far.
+
+    Better means by more than `min_delta`; never below `floor`. The metric is `objective`, or one
+    that is logged. (torch's ReduceLROnPlateau waits for one evaluation more.)
     """
-    if total >= ENDLESS:
-        raise ValueError("cosine needs an end: give trainer.epochs or trainer.steps")
-    if warmup >= total:
-        raise ValueError(f"warmup {warmup} >= total {total} steps")
+    if metric == OBJECTIVE and better == "higher":
+        raise ValueError("the objective is turned so that lower is better; use better=lower")
+    sign = 1 if better == "lower" else -1
+
+    def observe(state: State, row: Row, objective: float) -> State:
+        value = objective if metric == OBJECTIVE else sign * _logged(row, metric)
+        improved = value < state["best"] - min_delta
+        waited = _where(improved, 0, state["waited"] + 1)
+        cut = state["factor"] * factor
+        due = waited >= patience
+        return {
+            "best": _where(improved, value, state["best"]),
+            "waited": _where(due, 0, waited),
+            "factor": _where(due, _where(cut > floor, cut, floor), state["factor"]),
+        }
+
+    return Schedule(
+        at=lambda step, state: state["factor"],
+        init=lambda: {"best": math.inf, "waited": 0, "factor": 1.0},
+        observe=observe,
+        sums=Sums(True, False),  # at the latest from the floor on
+        watches=metric,
+    )
+
+
+def _logged(row: Row, metric: str) -> float:
+    """Return a logged metric; a ValueError lists what there is."""
+    if metric in row:
+        return row[metric]
+    names = ", ".join(row)
+    raise ValueError(
+        f"schedule.metric: '{metric}' is not logged{did_you_mean(metric, row)} (logged are {names})"
+    )
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    """Choose for one model, or lane by lane for many."""
+    if not isinstance(condition, Tensor):
+        return yes if condition else no
+    pair = (
+        torch.as_tensor(each, dtype=torch.float64, device=condition.device) for each in (yes, no)
+    )
+    return torch.where(condition, *pair)
+
+
+@warmed
+def cosine_restarts(total: int, *, period: Period, growth: Count, floor: Fraction) -> Schedule:
+    """Fall along half a cosine to `floor`, again and again, each time `growth` times as long.
+
+    SGDR (Loshchilov and Hutter 2017). With growth 1 all are equally long, as snapshot ensembles
+    want them (Huang et al. 2017).
+    """
 
     def at(step: int, state: State) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / (total - warmup)
-        return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+        length = period
+        while growth > 1 and step >= length:
+            step, length = step - length, length * growth
+        return _half_cosine(1.0, floor, (step % length) / length)
+
+    return Schedule(at, sums=Sums(True, False))
+
+
+@warmed
+def cyclic(total: int, *, period: Period, floor: Fraction) -> Schedule:
+    """Rise from `floor` along a straight line for half a period, then fall: a triangle wave.
+
+    Smith (2017). With j = k mod period: e + (1 - e) (1 - |2 j / period - 1|).
+    """
+    if period < 2:
+        raise ValueError(f"period {period}: a cycle needs at least 2 steps")
+
+    def at(step: int, state: State) -> float:
+        height = 1 - abs(2 * (step % period) / period - 1)
+        return floor + (1 - floor) * height
+
+    return Schedule(at, sums=Sums(True, False))
+
+
+# ---- schedules that end with the run ----------------------------------------------------------
+
+
+def _ends(total: int, name: str) -> None:
+    """Raise a ValueError for a run that only a clock ends."""
+    if total >= ENDLESS:
+        raise ValueError(f"{name} needs an end: give trainer.epochs or trainer.steps")
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    """Go from one number to another along half a cosine, progress = 0 ... 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@warmed
+def linear(total: int, *, floor: Fraction) -> Schedule:
+    """Fall along a straight line to `floor`: e + (1 - e) (1 - k / K)."""
+    _ends(total, "linear")
+    return Schedule(lambda step, state: floor + (1 - floor) * (1 - step / total))
+
+
+@warmed
+def polynomial(total: int, *, power: Positive, floor: Fraction) -> Schedule:
+    """Fall along a power of the straight line to `floor`: e + (1 - e) (1 - k / K)^power."""
+    _ends(total, "polynomial")
+    return Schedule(lambda step, state: floor + (1 - floor) * (1 - step / total) ** power)
+
+
+@warmed
+def cosine(total: int, *, floor: Fraction) -> Schedule:
+    """Fall along half a cosine to `floor`: e + (1 - e) (1 + cos(pi k / K)) / 2.
+
+    Loshchilov and Hutter 2017, without restarts.
+    """
+    _ends(total, "cosine")
+    return Schedule(lambda step, state: _half_cosine(1.0, floor, step / total))
+
+
+@warmed
+def one_cycle(total: int, *, rise: Period, start: Fraction, floor: Fraction) -> Schedule:
+    """Rise from `start` for `rise` steps, then fall to `floor`, both along half a cosine.
+
+    Smith and Topin 2018, with torch's counting: the whole learning rate belongs to the last step
+    of the rise, `floor` to the last of the run. (torch's momentum cycle is not here.)
+    """
+    _ends(total, "one_cycle")
+    if rise > total:
+        raise ValueError(f"rise {rise} > {total}, the steps after the warm-up")
+    fall = max(total - rise, 1)  # a run that ends with its rise never falls
+
+    def at(step: int, state: State) -> float:
+        if step < rise - 1:
+            return _half_cosine(start, 1.0, step / (rise - 1))
+        return _half_cosine(1.0, floor, (step - (rise - 1)) / fall)
 
     return Schedule(at)

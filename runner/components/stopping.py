@@ -1,30 +1,41 @@
 """Stopping rules: when to end before the budget is spent.
 
-A factory gives `Stopping(init, observe)`; `observe(state, metric) -> (state, stop)` is called
-after each evaluation with the run's objective, turned so that lower is better.
+A factory gives `Stopping(init, observe)`; `observe(state, row, objective) -> (state, stop)` is
+called after each evaluation with what it logged and the run's objective, turned so that lower is
+better. Numbers may be tensors with one entry per lane; `stop` is then a mask.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
-from runner.foundation.ranges import Count, NonNegative
+import torch
+from torch import Tensor
+
+from runner.foundation.errors import did_you_mean
+from runner.foundation.ranges import Count, Finite, NonNegative, Positive
 
 State = dict[str, Any]
+Row = Mapping[str, float]
+OBJECTIVE = "objective"
 
 
 class Stopping(NamedTuple):
-    """A rule that ends training."""
+    """A rule that ends training.
+
+    watches  the logged metric that `observe` reads, or `objective`, or None
+    """
 
     init: Callable[[], State]
-    observe: Callable[[State, float], tuple[State, bool]]
+    observe: Callable[[State, Row, float], tuple[State, bool]]
+    watches: str | None = None
 
 
 def none() -> Stopping:
     """Train to the end of the budget."""
-    return Stopping(dict, lambda state, metric: (state, False))
+    return Stopping(dict, lambda state, row, objective: (state, False))
 
 
 def early(*, patience: Count, min_delta: NonNegative) -> Stopping:
@@ -33,10 +44,66 @@ def early(*, patience: Count, min_delta: NonNegative) -> Stopping:
     Better means lower by more than `min_delta`. The best weights are restored in any case.
     """
 
-    def observe(state: State, metric: float) -> tuple[State, bool]:
-        better = metric < state["best"] - min_delta
-        waited = 0 if better else state["waited"] + 1
-        best = metric if better else state["best"]
+    def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
+        better = objective < state["best"] - min_delta
+        waited = _where(better, 0, state["waited"] + 1)
+        best = _where(better, objective, state["best"])
         return {"best": best, "waited": waited}, waited >= patience
 
-    return Stopping(lambda: {"best": math.inf, "waited": 0}, observe)
+    return Stopping(lambda: {"best": math.inf, "waited": 0}, observe, OBJECTIVE)
+
+
+def loss_change(*, metric: str, tolerance: Positive) -> Stopping:
+    """Stop when a metric hardly moves between two evaluations: |f_k - f_(k-1)| < tolerance.
+
+    The metric is one that is logged, or `objective`.
+    """
+
+    def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
+        value = objective if metric == OBJECTIVE else _logged(row, metric)
+        return {"last": value}, abs(value - state["last"]) < tolerance
+
+    return Stopping(lambda: {"last": math.inf}, observe, metric)
+
+
+def gradient_norm(*, tolerance: Positive) -> Stopping:
+    """Stop when the gradient is short: ‖g‖ <= tolerance, of the last batch and before clipping.
+
+    Sound for gradient descent on full batches; the gradient of a minibatch stays long at a
+    minimum of the whole.
+    """
+
+    def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
+        return state, _logged(row, "gradient/norm") <= tolerance
+
+    return Stopping(dict, observe, "gradient/norm")
+
+
+def target(*, metric: str, direction: Literal["at_least", "at_most"], value: Finite) -> Stopping:
+    """Stop when a logged metric has reached a value."""
+    sign = 1 if direction == "at_least" else -1
+
+    def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
+        return state, sign * _logged(row, metric) >= sign * value
+
+    return Stopping(dict, observe, metric)
+
+
+def _logged(row: Row, metric: str) -> float:
+    """Return a logged metric; a ValueError lists what there is."""
+    if metric in row:
+        return row[metric]
+    names = ", ".join(row)
+    raise ValueError(
+        f"stopping.metric: '{metric}' is not logged{did_you_mean(metric, row)} (logged are {names})"
+    )
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    """Choose for one model, or lane by lane for many."""
+    if not isinstance(condition, Tensor):
+        return yes if condition else no
+    pair = (
+        torch.as_tensor(each, dtype=torch.float64, device=condition.device) for each in (yes, no)
+    )
+    return torch.where(condition, *pair)

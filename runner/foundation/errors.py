@@ -14,8 +14,9 @@ Every message says where, what was expected, what came and what is near.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class RunnerError(Exception):
@@ -93,3 +94,14 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return `; did you mean 'x'?`, or nothing when no word is near."""
     near = nearest(word, words)
     return f"; did you mean '{near}'?" if near else ""
+
+
+@contextlib.contextmanager
+def naming(group: str) -> Iterator[None]:
+    """Turn what a component says against its configuration into a mistake of this group."""
+    try:
+        yield
+    except RunnerError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise Misconfigured(f"{group}: {str(error).splitlines()[0]}") from error

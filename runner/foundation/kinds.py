@@ -112,7 +112,7 @@ def _any_of(value: Any, kinds: Iterable[Any]) -> Any:
 
 def is_duration(annotation: Any) -> bool:
     """Tell whether an annotation, or a part of a union, is a duration."""
-    if get_origin(annotation) in (Union, types.UnionType):
+    if get_origin(annotation) in (Union, types.UnionType, list):
         return any(is_duration(each) for each in get_args(annotation))
     notes = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     return any(isinstance(note, InSteps) for note in notes)

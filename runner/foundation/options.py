@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from runner.foundation.errors import did_you_mean
 from runner.foundation.files import flat, read_yaml
 
 Groups = dict[str, dict[str, Path]]  # group -> option -> file
+
+
+@dataclass(frozen=True)
+class Option:
+    """The name of an option of a group, as a parameter: `Annotated[str, Option("activation")]`."""
+
+    group: str
+
+    def check(self, value: str) -> None:
+        """Raise a ValueError with the nearest name unless the group has this option."""
+        names = groups([own_folder()])[self.group]
+        if value not in names:
+            raise ValueError(f"no such option{did_you_mean(value, names)} ({', '.join(names)})")
+
+    def __str__(self) -> str:
+        return f": an option of {self.group}"
+
+
+def node(group: str, option: str) -> dict[str, object]:
+    """Read what an option's file says, for a group that composes no `defaults`."""
+    return read_yaml(groups([own_folder()])[group][option])
 
 
 def own_folder() -> Path:

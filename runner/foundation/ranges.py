@@ -45,6 +45,7 @@ Fraction = Annotated[float, Range(0, 1)]  # [0, 1]
 ProperFraction = Annotated[
     float, Range(0, 1, high_open=True)
 ]  # [0, 1): decay rates, held-out parts
+AtLeastOne = Annotated[float, Range(low=1)]
 KeepProbability = Annotated[float, Range(0, 1, low_open=True)]  # (0, 1]
 Count = Annotated[int, Range(low=1)]
 Natural = Annotated[int, Range(low=0)]

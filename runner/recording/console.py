@@ -20,6 +20,8 @@ from rich.text import Text
 from runner.foundation.errors import Unwritable
 from runner.foundation.files import unwritable
 
+Layer = tuple[str, str, tuple[int, ...] | None, int, int]
+
 
 class Terminal:
     """Print a run as it goes; what matters is copied, as plain lines, to the run's log."""
@@ -96,6 +98,21 @@ class Terminal:
                 for split, values in splits.items()]  # fmt: skip
         self.table(["", *names], rows)
         for row in [["split", *names], *rows]:
+            self._append("  ".join(row) + "\n")
+
+    def summary(self, layers: Sequence[Layer]) -> None:
+        """Print a table of a model: name, class, output shape, parameters and FLOPs of its layers.
+
+        FLOPs are those of one sample's forward pass.
+        """
+        rows = [
+            [name, kind, " x ".join(map(str, shape or ("-",))), f"{parameters:,}", f"{flops:,}"]
+            for name, kind, shape, parameters, flops in layers
+        ]
+        totals = [f"{sum(column):,}" for column in list(zip(*layers, strict=True))[3:]]
+        columns = ["layer", "kind", "output shape", "parameters", "FLOPs"]
+        self.table(columns, [*rows, ["total", "", "", *totals]])
+        for row in [columns, *rows, ["total", *totals]]:
             self._append("  ".join(row) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

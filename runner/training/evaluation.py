@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from runner.training.feed import Batch
 from runner.training.state import Outcome
+from runner.training.step import wide
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Metrics = Callable[[Tensor, Tensor], dict[str, Tensor]]
+LARGE = 10**7  # numbers; outputs that are more are measured batch by batch
+
+
+class Metrics(NamedTuple):
+    """What is measured of outputs beside the loss.
+
+    totals  (outputs, targets) -> sums that add up over batches
+    read    totals -> results by name: numbers are logged, anything larger is for the summary
+    """
+
+    totals: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    read: Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @contextlib.contextmanager
@@ -31,22 +44,48 @@ def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
 
 
 def predict(
-    model: nn.Module, batches: Sequence[Batch], loss: Loss, autocast: bool = False
+    model: nn.Module,
+    batches: Sequence[Batch],
+    loss: Loss,
+    autocast: bool = False,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Outcome]:
-    """Return the mean loss, the model's outputs and the targets of each batch."""
+    """Return the mean loss, the outputs and the targets of each batch.
+
+    `forward` predicts in the model's place, while the model is in the mode of evaluation.
+    """
+    forward = forward or model
     device = batches[0][0].device.type
     with evaluating(model), torch.autocast(device, torch.bfloat16, enabled=autocast):
-        pairs = [(model(x), y) for x, y in batches]
-        return [Outcome(loss(outputs, y).mean(), outputs, y) for outputs, y in pairs]
+        pairs = [(forward(x), y) for x, y in batches]
+        return [Outcome(loss(wide(outputs), y).mean(), outputs, y) for outputs, y in pairs]
 
 
-def measure(outcomes: Sequence[Outcome], metrics: Metrics) -> dict[str, float]:
-    """Return the mean loss of the samples and the metrics: the one place that reads them back."""
+def measure(
+    outcomes: Sequence[Outcome], metrics: Metrics
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the mean loss of the samples with every metric that is a number, and the others.
+
+    The one place that reads results back to the host.
+    """
     with torch.inference_mode():
-        outputs, targets = (torch.cat([outcome[at] for outcome in outcomes]) for at in (1, 2))
-        outputs = outputs.float() if outputs.dtype is torch.bfloat16 else outputs
+        sizes = [len(outcome.targets) for outcome in outcomes]
         losses = torch.stack([outcome.loss for outcome in outcomes]).double()
-        weights = losses.new_tensor([len(outcome.targets) for outcome in outcomes])
-        values = {"loss": losses @ weights / weights.sum(), **metrics(outputs, targets)}
-        numbers = torch.stack([value.double() for value in values.values()]).tolist()
-    return dict(zip(values, numbers, strict=True))
+        weights = losses.new_tensor(sizes)
+        totals: dict[str, Tensor] = {}
+        for outputs, targets in _alike(outcomes):
+            for name, part in metrics.totals(outputs, targets).items():
+                totals[name] = totals[name] + part if name in totals else part
+        values = {"loss": losses @ weights / weights.sum(), **metrics.read(totals)}
+        scalars = {name: value.double() for name, value in values.items() if not value.dim()}
+        numbers = torch.stack(list(scalars.values())).tolist()
+    larger = {name: value.tolist() for name, value in values.items() if name not in scalars}
+    return dict(zip(scalars, numbers, strict=True)), larger
+
+
+def _alike(outcomes: Sequence[Outcome]) -> list[tuple[Tensor, Tensor]]:
+    """Return outputs and targets, small batches put together: each call has a fixed cost."""
+    if sum(outcome.outputs.numel() for outcome in outcomes) > LARGE:
+        return [(wide(outcome.outputs), outcome.targets) for outcome in outcomes]
+    outputs, targets = (torch.cat([outcome[at] for outcome in outcomes]) for at in (1, 2))
+    return [(wide(outputs), targets)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,14 +35,16 @@ class Best:
 class State:
     """A training run between two steps.
 
-    `step` counts the updates made. `slots` is what the optimizer remembers, one dict for each
-    parameter. `window` holds the steps since the last logged row.
+    `step` counts the updates made. `slots` is what the optimizer remembers: lists of tensors by
+    name, or an optimizer of torch's own. `averages` holds "mean", like `averaged_tensors`, and
+    "count", how many weights went into it. `window` holds the steps since the last logged row.
     """
 
     model: nn.Module
-    slots: list[dict[str, Tensor]]
+    slots: Any
     schedule: dict[str, Any]
     stopping: dict[str, Any]
+    averages: dict[str, list[Tensor]] = field(default_factory=dict)
     step: int = 0
     seen: int = 0  # samples
     ended: bool = False  # by a hook, before the budget was spent
@@ -54,10 +58,11 @@ class State:
             "step": self.step,
             "seen": self.seen,
             "ended": self.ended,
-            "model": _copied(self.model.state_dict()),
-            "slots": [_copied(slot) for slot in self.slots],
-            "schedule": dict(self.schedule),
-            "stopping": dict(self.stopping),
+            "model": _on_host(dict(self.model.state_dict())),
+            "slots": _plain(self.slots),
+            "averages": _plain(self.averages),
+            "schedule": _on_host(self.schedule),
+            "stopping": _on_host(self.stopping),
             "best": {"value": self.best.value, "step": self.best.step,
                      "weights": self.best.weights},
             "window": [[each.cpu() for each in outcome] for outcome in self.window],
@@ -68,9 +73,8 @@ class State:
         self._verify(packed)
         self.step, self.seen, self.ended = packed["step"], packed["seen"], packed["ended"]
         self.model.load_state_dict(packed["model"])
-        for slot, stored in zip(self.slots, packed["slots"], strict=True):
-            for name, tensor in slot.items():
-                tensor.copy_(stored[name])
+        for own, stored in ((self.slots, packed["slots"]), (self.averages, packed["averages"])):
+            _take_back(own, stored)
         self.schedule, self.stopping = packed["schedule"], packed["stopping"]
         self.best = Best(**packed["best"])
         device = next(self.model.parameters()).device
@@ -82,7 +86,7 @@ class State:
         """Raise `UnusableCheckpoint` with the first parts that are not as this state has them."""
         own, found = self.pack(), {name: packed.get(name) for name in self.pack()}
         wrong = [name for name, part in found.items() if part is None]
-        for part in ("model", "slots"):
+        for part in ("model", "averages", *(["slots"] if isinstance(self.slots, dict) else [])):
             expected, stored = _shapes(own[part], part), _shapes(found[part], part)
             wrong += [
                 f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
@@ -96,27 +100,76 @@ class State:
                 "\n".join([f"the checkpoint is for another model ({len(wrong)} differ):", *lines])
             )
 
+    def averaged_tensors(self) -> list[Tensor]:
+        """Return what an average of weights is taken of: parameters, and statistics of layers."""
+        state = self.model.state_dict(keep_vars=True)
+        return [tensor for tensor in state.values() if tensor.is_floating_point()]
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the averages stand for the weights inside, where there are some already."""
+        if not self.averages or not self.averages["count"][0]:
+            yield
+            return
+        own = self.averaged_tensors()
+        kept = [tensor.detach().clone() for tensor in own]
+        self._put(self.averages["mean"])
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, tensors: list[Tensor]) -> None:
+        for own, tensor in zip(self.averaged_tensors(), tensors, strict=True):
+            own.copy_(tensor)
+
     def remember(self, value: float) -> None:
         """Keep the weights of this step as the best."""
-        self.best = Best(value, self.step, _copied(self.model.state_dict()))
+        self.best = Best(value, self.step, _on_host(dict(self.model.state_dict())))
 
     def restore_best(self) -> None:
-        """Put the best weights into the model, or leave the last ones if none were kept."""
+        """Put the best weights into the model, or the last ones, averaged if they are."""
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
+        elif self.averages and self.averages["count"][0]:
+            self._put(self.averages["mean"])
 
 
 def _shapes(content: Any, name: str) -> dict[str, str]:
     """Return the shape and type of every tensor under its full name."""
     if isinstance(content, Tensor):
         return {name: f"{tuple(content.shape)} {content.dtype}".replace("torch.", "")}
-    pairs = content.items() if isinstance(content, dict) else enumerate(content or ())
+    if not isinstance(content, dict | list):
+        return {}
+    pairs = content.items() if isinstance(content, dict) else enumerate(content)
     parts = [_shapes(each, f"{name}.{key}") for key, each in pairs]
     return {key: shape for part in parts for key, shape in part.items()}
 
 
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+def _plain(slots: Any) -> Any:
+    """Return slots as a checkpoint holds them; torch's own optimizers know how to pack theirs."""
+    return _on_host(slots.state_dict() if isinstance(slots, torch.optim.Optimizer) else slots)
+
+
+def _take_back(slots: Any, stored: Any) -> None:
+    if isinstance(slots, torch.optim.Optimizer):
+        slots.load_state_dict(stored)
+        return
+    for name, tensors in slots.items():
+        for tensor, value in zip(tensors, stored[name], strict=True):
+            tensor.copy_(value)
+
+
+def _on_host(content: Any) -> Any:
+    """Copy every tensor in nested dicts and lists to the host."""
+    if isinstance(content, Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        return {key: _on_host(each) for key, each in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(_on_host(each) for each in content)
+    return content
 
 
 def nonfinite(window: list[Outcome]) -> int | None:

@@ -1,10 +1,11 @@
-"""The training step of one model: forward, loss, gradient, clipping, update."""
+"""The training step of one model: loss, gradient, clipping, update, projection, average."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,30 @@ from runner.training.state import Outcome, State
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[Callable[..., Tensor], Mapping[str, Tensor], Tensor], Tensor]
-Clip = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+Project = Callable[[Mapping[str, Tensor], float], Mapping[str, Tensor]]
+Clip = Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a step obeys; each part is given as a value, none is imported here.
+
+    optimizer  hyper, init, update, needs, in_place (`runner.components.optimizer`)
+    average    (averages, tensors, t) -> averages, after each update
+    population the inputs of the whole training set, for layers that normalize by it
+    accumulate in how many parts a batch is run, to spare memory
+    """
+
+    loss: Loss
+    penalties: Sequence[Penalty]
+    projections: Sequence[Project]
+    clips: Sequence[Clip]
+    optimizer: Any
+    average: Callable[..., dict[str, list[Tensor]]]
+    population: Tensor
+    seed: int
+    autocast: bool = False
+    accumulate: int = 1
 
 
 def objective(
@@ -32,51 +56,46 @@ def objective(
     stacked ones share it.
     """
     outputs = apply(parameters, x)
-    mean = loss(outputs, y).mean()
+    mean = loss(wide(outputs), y).mean()
     total = mean
     for penalty in penalties:
         total = total + penalty(apply, parameters, x)
     return total, Outcome(mean.detach(), outputs.detach(), y)
 
 
-def prepare(
-    state: State,
-    *,
-    loss: Loss,
-    penalties: Sequence[Penalty],
-    clips: Sequence[Clip],
-    optimizer: Any,
-    seed: int,
-    autocast: bool,
-) -> Callable[[Tensor, Tensor, float, bool], Outcome]:
+def wide(outputs: Tensor) -> Tensor:
+    """Return outputs in float32 at least: a loss of bfloat16 numbers has three digits."""
+    return outputs.float() if outputs.dtype is torch.bfloat16 else outputs
+
+
+def prepare(state: State, rules: Rules) -> Callable[[Tensor, Tensor, float, bool], Outcome]:
     """Return `step(x, y, factor, measure)`: one update of the state's model, in place.
 
     `factor` multiplies the learning rate. With `measure` the norm of the gradient, before
     clipping, is left in `state.gradient_norm`. The state's tensors keep their storage.
     """
-    model, slots = state.model, state.slots
+    model, optimizer = state.model, rules.optimizer
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
-    device = tensors[0].device
-    draw, apply = _drawing(model, seed, device), _applying(model, parameters)
-    write = optimizer.fused or _by_tensor(optimizer)
-    forward = functools.partial(torch.autocast, device.type, torch.bfloat16)
-    casting = forward if autocast else contextlib.nullcontext
+    draw, collect = _drawing(model, rules, tensors[0].device), collecting(model, rules.population)
+    minimized = _minimized(model, parameters, rules)
+    take = _by_objective if optimizer.needs == "objective" else _by_gradient
+    update = take(tensors, minimized, draw, rules)
+    write = optimizer.in_place or _written_back(optimizer.update)
+    averaged = state.averaged_tensors()
 
     def step(x: Tensor, y: Tensor, factor: float, measure: bool) -> Outcome:
-        draw(state.step, len(x))
-        with casting():
-            total, outcome = objective(apply, parameters, x, y, loss, penalties)
-        gradients: Sequence[Tensor] = list(
-            map(_laid_out_as, torch.autograd.grad(total, tensors), tensors)
-        )
-        if measure:
-            state.gradient_norm = torch.stack([each.norm() for each in gradients]).norm()
-        for clip in clips:
-            gradients = clip(gradients)
-        hyper = {**optimizer.hyper, "lr": optimizer.hyper["lr"] * factor}
+        collect()
+        outcome, direction, norm = update(x, y, state.step, measure)
+        state.gradient_norm = norm if measure else state.gradient_norm
+        lr = optimizer.hyper["lr"] * factor
+        write(tensors, direction, state.slots, {**optimizer.hyper, "lr": lr}, state.step + 1)
         with torch.no_grad():
-            write(tensors, gradients, slots, hyper, state.step + 1)
+            for project in rules.projections:
+                for name, projected in project(parameters, lr).items():
+                    parameters[name].copy_(projected)
+            if state.averages:
+                _put(state.averages, rules.average(state.averages, averaged, state.step + 1))
         state.step += 1
         state.seen += len(x)
         return outcome
@@ -84,27 +103,131 @@ def prepare(
     return step
 
 
-def _drawing(model: nn.Module, seed: int, device: torch.device) -> Callable[[int, int], None]:
-    """Return `draw(step, count)`: fresh noise for every module that wants some."""
-    noisy: list[Any] = [module for module in model.modules() if hasattr(module, "draw")]
-
-    def draw(step: int, count: int) -> None:
-        generator = rng.generator(seed, "dropout", step, device)
-        for module in noisy:
-            module.draw(count, generator)
-
-    return draw if noisy else lambda step, count: None
+def length(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the 2-norm over all tensors together."""
+    return torch.stack([each.norm() for each in tensors]).norm()
 
 
-def _applying(model: nn.Module, own: Mapping[str, Tensor]) -> Callable[..., Tensor]:
-    """Return `apply(parameters, x)`, a plain call where the parameters are the model's own."""
+def _by_gradient(
+    tensors: list[nn.Parameter],
+    minimized: Callable[..., tuple[Tensor, Outcome]],
+    draw: Callable[[int], Callable[[int], None]],
+    rules: Rules,
+) -> Callable[..., tuple[Outcome, Sequence[Tensor], Tensor | None]]:
+    """Return a function that gives outcome, clipped gradient and, if asked, its norm before."""
 
-    def apply(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        if parameters is own:
+    def gradient(x: Tensor, y: Tensor, fresh: Callable[[int], None]) -> tuple[Outcome, Any]:
+        fresh(len(x))
+        total, outcome = minimized(tensors, x, y)
+        return outcome, torch.autograd.grad(total, tensors)
+
+    def in_parts(x: Tensor, y: Tensor, fresh: Callable[[int], None]) -> tuple[Outcome, Any]:
+        parts = [
+            (len(rows) / len(x), *gradient(rows, targets, fresh))
+            for rows, targets in zip(
+                x.tensor_split(rules.accumulate), y.tensor_split(rules.accumulate), strict=True
+            )
+            if len(rows)
+        ]
+        outputs, targets = (torch.cat([outcome[at] for _, outcome, _ in parts]) for at in (1, 2))
+        mean = sum((outcome.loss * share for share, outcome, _ in parts), outputs.new_zeros(()))
+        scaled = [[each * share for each in gradients] for share, _, gradients in parts]
+        return Outcome(mean, outputs, targets), [sum(each) for each in zip(*scaled, strict=True)]
+
+    compute = gradient if rules.accumulate == 1 else in_parts
+
+    def update(
+        x: Tensor, y: Tensor, step: int, measure: bool
+    ) -> tuple[Outcome, Sequence[Tensor], Tensor | None]:
+        outcome, raw = compute(x, y, draw(step))
+        gradients: Sequence[Tensor] = list(map(_laid_out_as, raw, tensors))
+        norm = length(gradients) if measure else None
+        for clip in rules.clips:
+            gradients = clip(gradients, tensors)
+        return outcome, gradients, norm
+
+    return update
+
+
+def _by_objective(
+    tensors: list[nn.Parameter],
+    minimized: Callable[..., tuple[Tensor, Outcome]],
+    draw: Callable[[int], Callable[[int], None]],
+    rules: Rules,
+) -> Callable[..., tuple[Outcome, Callable[..., Tensor], Tensor | None]]:
+    """Return a function that gives outcome and the objective of this batch, noise held fixed."""
+
+    def update(
+        x: Tensor, y: Tensor, step: int, measure: bool
+    ) -> tuple[Outcome, Callable[..., Tensor], Tensor | None]:
+        draw(step)(len(x))
+        total, outcome = minimized(tensors, x, y)
+        norm = length(torch.autograd.grad(total, tensors)) if measure else None
+        return outcome, lambda given: minimized(given, x, y)[0], norm
+
+    return update
+
+
+def _minimized(
+    model: nn.Module, parameters: Mapping[str, Tensor], rules: Rules
+) -> Callable[..., tuple[Tensor, Outcome]]:
+    """Return `minimized(tensors, x, y)`, a plain call where the tensors are the model's own."""
+    own = list(parameters.values())
+    device = own[0].device.type
+    forward = functools.partial(torch.autocast, device, torch.bfloat16)
+    casting = forward if rules.autocast else contextlib.nullcontext
+
+    def apply(given: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        if given is parameters:
             return model(x)
-        return torch.func.functional_call(model, dict(parameters), (x,))
+        return torch.func.functional_call(model, dict(given), (x,))
 
-    return apply
+    def minimized(given: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Outcome]:
+        same = all(ours is theirs for ours, theirs in zip(own, given, strict=True))
+        named = parameters if same else dict(zip(parameters, given, strict=True))
+        with casting():
+            return objective(apply, named, x, y, rules.loss, rules.penalties)
+
+    return minimized
+
+
+def _drawing(
+    model: nn.Module, rules: Rules, device: torch.device
+) -> Callable[[int], Callable[[int], None]]:
+    """Return `draw(step)(count)`: fresh noise for every module and penalty that wants some."""
+    candidates = [*model.modules(), *rules.penalties]
+    noisy: list[Any] = [each for each in candidates if hasattr(each, "draw")]
+
+    def draw(step: int) -> Callable[[int], None]:
+        generator = rng.generator(rules.seed, "dropout", step, device)
+
+        def fresh(count: int) -> None:
+            for module in noisy:
+                module.draw(count, generator)
+
+        return fresh
+
+    return draw if noisy else lambda step: lambda count: None
+
+
+def collecting(model: nn.Module, population: Tensor) -> Callable[[], None]:
+    """Return what runs the whole training set through layers that normalize by it."""
+    collectors: list[Any] = [each for each in model.modules() if hasattr(each, "collecting")]
+
+    def collect() -> None:
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        for each in collectors:
+            each.train()
+            each.collecting = True
+        with torch.no_grad():
+            model(population)
+        for each in collectors:
+            each.collecting = False
+        for module, training in modes:
+            module.training = training
+
+    return collect if collectors else lambda: None
 
 
 def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
@@ -118,20 +241,21 @@ def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _by_tensor(optimizer: Any) -> Callable[..., None]:
-    """Apply a pure update to each tensor in turn and write the results in place."""
+def _written_back(update: Callable[..., Any]) -> Callable[..., None]:
+    """Apply a pure update and write its results in place."""
 
-    def write(
-        parameters: Sequence[nn.Parameter],
-        gradients: Sequence[Tensor],
-        slots: Sequence[dict[str, Tensor]],
-        hyper: Mapping[str, float],
-        t: int,
-    ) -> None:
-        for parameter, gradient, slot in zip(parameters, gradients, slots, strict=True):
-            updated, remembered = optimizer.update(parameter, gradient, slot, hyper, t)
-            parameter.copy_(updated)
-            for name, tensor in remembered.items():
-                slot[name].copy_(tensor)
+    def write(parameters: Sequence[Tensor], direction: Any, slots: Any, hyper: Any, t: int) -> None:
+        with torch.no_grad():
+            updated, remembered = update(parameters, direction, slots, hyper, t)
+            for parameter, tensor in zip(parameters, updated, strict=True):
+                parameter.copy_(tensor)
+            _put(slots, remembered)
 
     return write
+
+
+def _put(kept: dict[str, list[Tensor]], fresh: Mapping[str, Sequence[Tensor]]) -> None:
+    """Copy lists of tensors into those of the state."""
+    for name, tensors in fresh.items():
+        for own, tensor in zip(kept[name], tensors, strict=True):
+            own.copy_(tensor)

@@ -50,23 +50,8 @@ def assembled(**changes):
 
 def curve(run, steps):
     """Take some steps and return their losses and the parameters after them."""
-    settings, state = run.settings, run.state()
-    step = prepare(
-        state,
-        loss=run.loss,
-        penalties=run.penalties,
-        clips=run.clips,
-        optimizer=run.optimizer,
-        seed=settings.seed,
-        autocast=run.autocast,
-    )
-    batch = feed.shuffled(
-        *run.prepared.raw_train,
-        seed=settings.seed,
-        batch_size=settings.trainer.batch_size,
-        drop_last=settings.trainer.drop_last,
-        augment=run.prepared.augment,
-    )
+    state = run.state()
+    step, batch = run.stepping(state), run.batches()
     losses = [
         float(step(*batch(at), run.schedule.at(at, state.schedule), False).loss)
         for at in range(steps)

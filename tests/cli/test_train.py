@@ -46,7 +46,7 @@ def test_the_default_run_learns_digits_and_leaves_a_record(runner) -> None:
     "line",
     ["", "optimizer=adam normalization=batch dropout=inverted regularizer=l2 clipping=norm",
      "dataset=wine normalization=layer optimizer=sgd clipping=value activation=gelu",
-     "dataset=diabetes loss=mse stopping=early hooks=weight_norm schedule=step",
+     "dataset=diabetes loss=mse stopping=early hooks=weight_norm schedule=staircase",
      "architecture=cnn augmentation=flip_crop normalization=batch activation=leaky_relu",
      "precision=float64 preprocessing=none architecture=linear", "precision=bfloat16",
      "dataset.valid=0 trainer.drop_last=false"],

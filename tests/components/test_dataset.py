@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import pickle
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -20,7 +20,17 @@ from runner.foundation.errors import BadData, Misconfigured
 from runner.foundation.options import own_folder
 
 FOLDER = own_folder() / "dataset"
-OPTIONS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+MODULES = {  # where the factories of a test file stand
+    "test_dataset": ("tables", "images"),
+    "test_dataset_files": ("files", "folders", "weather"),
+    "test_dataset_toys": ("toys",),
+    "test_dataset_synthetic": ("synthetic",),
+    "test_dataset_signals": ("signals",),
+}
+MADE_BY = {
+    path.stem: OmegaConf.load(path)["_target_"].split(".")[-2] for path in FOLDER.glob("*.yaml")
+}
+OPTIONS = sorted(name for name, made_by in MADE_BY.items() if made_by in MODULES["test_dataset"])
 SCHEMA = make_dataclass("Schema", [("dataset", Node)], kw_only=True)
 TRAIN, TEST = 40, 20  # rows of the image sets made here, four and two of each class
 NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -29,10 +39,16 @@ NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-lab
 TABLES = {
     "digits": (sklearn_datasets.load_digits, (1, 8, 8), 1797, 10),
     "wine": (sklearn_datasets.load_wine, (13,), 178, 3),
+    "breast_cancer": (sklearn_datasets.load_breast_cancer, (30,), 569, 2),
     "diabetes": (lambda: sklearn_datasets.load_diabetes(scaled=False), (10,), 442, None),
 }
-FILES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw", "cifar10": ""}
+FILES = {  # the shape of an image, and the classes
+    "mnist": ((1, 28, 28), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+}
+FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
 
 
 def node(option, **changes):
@@ -64,25 +80,29 @@ def write_idx(folder, ending="", replaced=MappingProxyType({})):
     return folder
 
 
-def write_cifar(root, monkeypatch):
-    """Write the pickled batches of a small CIFAR-10, and tell torchvision their checksums."""
+def write_cifar(root, monkeypatch, option="cifar10"):
+    """Write the pickled batches of a small CIFAR, and tell torchvision their checksums."""
     from runner.foundation.vision import torchvision
 
     pixels, classes = raw((3, 32, 32))
-    kind = torchvision().datasets.CIFAR10
+    kind = getattr(torchvision().datasets, option.upper())
+    labels, names = {
+        "cifar10": ("labels", "label_names"),
+        "cifar100": ("fine_labels", "fine_label_names"),
+    }[option]
     folder = root / kind.base_folder
     folder.mkdir(parents=True)
     rows = {"train_list": slice(0, TRAIN), "test_list": slice(TRAIN, None)}
     contents = {
-        name: {"data": pixels[at].reshape(-1, 3072), "labels": classes[at].tolist()}
+        name: {"data": pixels[at].reshape(-1, 3072), labels: classes[at].tolist()}
         for name, at in rows.items()
     }
-    contents["meta"] = {"label_names": list("abcdefghij")}
+    contents["meta"] = {names: [f"class {number}" for number in range(FILES[option][1])]}
     for name, content in contents.items():
         data = pickle.dumps(content)
         (folder / name).write_bytes(data)
         digest = hashlib.md5(data).hexdigest()
-        entry = {"filename": name, "key": "label_names", "md5": digest}
+        entry = {"filename": name, "key": names, "md5": digest}
         monkeypatch.setattr(kind, name, entry if name == "meta" else [[name, digest]])
 
 
@@ -96,8 +116,8 @@ def load(tmp_path, monkeypatch):
         if option not in FILES:
             return build(node(option, **changes))
         if not root.exists():
-            if option == "cifar10":
-                write_cifar(root, monkeypatch)
+            if option.startswith("cifar"):
+                write_cifar(root, monkeypatch, option)
             else:
                 write_idx(root / FOLDERS[option])
         return build(node(option, root=str(root), **changes))
@@ -108,6 +128,7 @@ def load(tmp_path, monkeypatch):
 def test_every_option_has_a_reference():
     assert OPTIONS
     assert {*TABLES, *FILES} == set(OPTIONS)
+    assert set(MADE_BY.values()) <= {name for names in MODULES.values() for name in names}
     assert not {*TABLES} & {*FILES}
 
 
@@ -134,11 +155,11 @@ def test_tables_are_those_of_scikit_learn(option, load):
 @pytest.mark.parametrize("option", FILES)
 def test_image_sets_are_what_their_files_hold(option, load):
     data = load(option)
-    shape = FILES[option]
+    shape, number = FILES[option]
     pixels, classes = raw(shape if shape[0] > 1 else shape[1:])
     assert data.inputs == shape
     assert data.task == "classification"
-    assert data.outputs == len(data.labels) == len(set(data.labels)) == 10
+    assert data.outputs == len(data.labels) == len(set(data.labels)) == number
     expected = pixels.reshape(-1, *shape) / 255.0
     np.testing.assert_allclose(data.x.numpy(), expected, rtol=1e-6)
     assert data.y.dtype == torch.int64
@@ -189,12 +210,17 @@ def test_shares_are_those_asked_for_and_may_be_nothing(option, load):
 @pytest.mark.parametrize(
     ("option", "changes", "message"),
     [
+        ("digits", {"valid": None}, "dataset.valid: expected a share of the rows, as .* no valid"),
         ("digits", {"test": None}, "dataset.test: expected a share of the rows"),
         ("mnist", {"test": 0.2}, "dataset.test: expected null, as this data set has test rows"),
         ("wine", {"valid": 0.5, "test": 0.5}, r"expected less than 1, got 0.5 \+ 0.5 = 1"),
         ("wine", {"valid": 0.001}, "dataset.valid: a share of 0.001 of 178 rows is empty"),
-        ("wine", {"valid": 1.0}, r"dataset\.valid: expected a number in \[0, 1\)"),
-        ("mnist", {"valid": "much"}, r"dataset\.valid: expected a number in \[0, 1\), got 'much'"),
+        ("wine", {"valid": 1.0}, r"dataset\.valid: expected a number in \[0, 1\) or null, got 1.0"),
+        (
+            "mnist",
+            {"valid": "much"},
+            r"dataset\.valid: expected a number in .* or null, got 'much'",
+        ),
         ("diabetes", {"test": "none"}, r"dataset\.test: expected a number in \[0, 1\) or null"),
         ("digits", {"seed": -1}, r"dataset\.seed: expected a whole number in \[0, 4294967295\]"),
     ],
@@ -204,11 +230,26 @@ def test_shares_that_cannot_be_are_refused(option, changes, message, load):
         load(option, **changes)
 
 
-def test_checksum_tells_values_apart(load):
+CHANGES = {
+    "a value": lambda data: {"x": data.x.index_fill(0, torch.tensor([5]), 0.25)},
+    "the shape": lambda data: {"x": data.x.reshape(len(data.x), -1, 1)},
+    "a target": lambda data: {"y": (data.y + 1) % 3},
+    "a name": lambda data: {"labels": ("a", *data.labels[1:])},
+    "a row moved on": lambda data: {"splits": _moved(data.splits)},
+}
+
+
+def _moved(splits):
+    """Move the last training row to the front of the validation rows."""
+    train, valid = splits["train"], splits["valid"]
+    return splits | {"train": train[:-1], "valid": torch.cat([train[-1:], valid])}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_checksum_tells_data_apart(case, load):
     data = load("wine")
-    changed = Data(data.x.clone(), data.y, data.labels, data.splits)
-    changed.x[100, 5] += 1e-3
-    assert changed.checksum() != data.checksum()
+    assert replace(data, x=data.x.clone()).checksum() == data.checksum()
+    assert replace(data, **CHANGES[case](data)).checksum() != data.checksum()
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
@@ -286,6 +327,13 @@ def test_missing_files_are_named_with_what_to_do(option, tmp_path, monkeypatch):
     assert ("dataset-fashion-mnist" in message) == (option == "fashion_mnist")
 
 
+@pytest.mark.parametrize("option", FILES)
+@pytest.mark.parametrize("root", ["x" * 300, "~nobody_at_all"])
+def test_a_root_that_cannot_be_is_bad_data(option, root):
+    with pytest.raises(BadData, match=f"{root}: cannot be read: .*(long|home)"):
+        build(node(option, root=root))
+
+
 def test_a_folder_with_three_of_the_four_files_does_not_count(tmp_path):
     (write_idx(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(BadData, match="MNIST: no data files in"):
@@ -323,30 +371,38 @@ def test_a_damaged_cifar_is_bad_data(tmp_path, monkeypatch):
         build(node("cifar10", root=str(tmp_path)))
 
 
-SOUND = Data(torch.ones(10, 3), torch.arange(10) % 2, ("no", "yes"))
+def classes(x, y):
+    return Data(x, y, "classification", ("no", "yes"))
+
+
+def numbers(value):
+    return Data(SOUND.x, torch.full((10, 1), value), "regression", ("y",))
+
+
+SOUND = classes(torch.ones(10, 3), torch.arange(10) % 2)
 UNSOUND = {
-    "nan": (Data(SOUND.x.clone(), SOUND.y, SOUND.labels), "row 4: a value is nan or infinite"),
-    "negative label": (Data(SOUND.x, SOUND.y - 1, SOUND.labels), "row 0: label -1, expected 0 to"),
-    "label too large": (
-        Data(SOUND.x, SOUND.y + 1, SOUND.labels),
-        "row 1: label 2, expected 0 to 1",
-    ),
-    "rows": (Data(SOUND.x[:9], SOUND.y, SOUND.labels), "as many rows of x as of y, got 9 and 10"),
-    "nothing": (Data(SOUND.x[:0], SOUND.y[:0], SOUND.labels), "got 0 and 0"),
-    "nan target": (Data(SOUND.x, torch.full((10, 1), torch.nan), ("y",)), "row 0: .*nan"),
-    "infinite target": (Data(SOUND.x, torch.full((10, 1), torch.inf), ("y",)), "row 0: .*infinite"),
+    "nan": (classes(SOUND.x.clone(), SOUND.y), "row 4: a value is nan or infinite"),
+    "negative label": (classes(SOUND.x, SOUND.y - 1), "row 0: label -1, expected 0 to"),
+    "label too large": (classes(SOUND.x, SOUND.y + 1), "row 1: label 2, expected 0 to 1"),
+    "rows": (classes(SOUND.x[:9], SOUND.y), "as many rows of x as of y, got 9 and 10"),
+    "nothing": (classes(SOUND.x[:0], SOUND.y[:0]), "got 0 and 0"),
+    "nan target": (numbers(torch.nan), "row 0: .*nan"),
+    "infinite target": (numbers(torch.inf), "row 0: .*infinite"),
 }
 UNSOUND["nan"][0].x[4, 1] = torch.nan
+SHARED = {"seed": 0, "valid": 0.2, "test": 0.2}
+SHARED |= {"subset": None, "balance": None, "label_noise": 0.0}
 
 
 @pytest.mark.parametrize("case", UNSOUND)
 def test_values_that_no_training_could_use_are_bad_data(case):
     data, message = UNSOUND[case]
     with pytest.raises(BadData, match=message) as caught:
-        split(lambda: data)(seed=0, valid=0.2, test=0.2)
+        split(lambda: data)(**SHARED)
     assert caught.value.exit_code == 3
 
 
 def test_sound_values_pass():
-    data = split(lambda: SOUND)(seed=0, valid=0.2, test=0.2)
+    data = split(lambda: SOUND)(**SHARED)
     assert [len(rows) for rows in data.splits.values()] == [6, 2, 2]
+    assert data.warnings == ()

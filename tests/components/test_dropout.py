@@ -14,7 +14,14 @@ FOLDER = own_folder() / "dropout"
 OPTIONS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 SCHEMA = make_dataclass("Schema", [("dropout", Node)], kw_only=True)
 
-KEEPS = {"none": 1.0, "inverted": 0.5}  # of the YAML files
+# keep in the YAML files, what a kept unit is multiplied by in training, and any unit at test
+REFERENCES = {
+    "none": (1.0, 1.0, 1.0),
+    "inverted": (0.5, 2.0, 1.0),
+    "monte_carlo": (0.5, 2.0, 1.0),
+    "classic": (0.5, 1.0, 0.5),
+    "spatial": (0.8, 1.25, 1.0),
+}
 SHAPES = [(50,), (4, 5, 6)]
 
 
@@ -41,27 +48,36 @@ def draw(module, count, seed=0):
 
 def test_every_option_has_a_reference():
     assert OPTIONS
-    assert set(KEEPS) == set(OPTIONS)
+    assert set(REFERENCES) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_training_keeps_its_share_scaled_so_that_the_mean_stays(option, shape):
-    module, keep = ready(option, shape), KEEPS[option]
+def test_training_keeps_its_share_and_the_mean_of_training_is_that_of_the_test(option, shape):
+    module, (keep, scale, at_test) = ready(option, shape), REFERENCES[option]
     draw(module, 2000)
     outputs = module(torch.ones(2000, *shape, dtype=torch.float64))
-    assert set(outputs.unique().tolist()) == {1.0} if keep == 1 else {0.0, 1 / keep}
-    spread = (keep * (1 - keep) / outputs.numel()) ** 0.5
+    assert set(outputs.unique().tolist()) == ({1.0} if keep == 1 else {0.0, scale})
+    independent = outputs[:, :, 0, 0] if option == "spatial" and len(shape) == 3 else outputs
+    spread = (keep * (1 - keep) / independent.numel()) ** 0.5
     assert (outputs != 0).double().mean() == pytest.approx(keep, abs=5 * spread)
-    assert outputs.mean() == pytest.approx(1, abs=5 * spread / keep)
+    assert outputs.mean() == pytest.approx(at_test, abs=5 * spread * scale)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_evaluation_changes_nothing(option, shape):
+def test_evaluation_scales_as_it_says(option, shape):
     module = ready(option, shape).eval()
     x = torch.randn(7, *shape, generator=generator())
-    assert torch.equal(module(x), x)
+    assert torch.equal(module(x), x * REFERENCES[option][2])
+
+
+def test_spatial_dropout_takes_whole_channels():
+    module = ready("spatial", (4, 5, 6))
+    module.draw(100, generator())
+    kept = (module(torch.ones(100, 4, 5, 6)) != 0).flatten(2)
+    assert torch.equal(kept.any(2), kept.all(2))
+    assert 0 < kept.any(2).double().mean() < 1
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.8, 1.0])

@@ -133,6 +133,39 @@ def test_a_log_is_gone_on_with(tmp_path):
     assert (tmp_path / "run.log").read_text() == "first run\nresumed\n"
 
 
+LAYERS = [
+    ("0", "Flatten", (64,), 0, 0),
+    ("1.layer", "Linear", (1000,), 65_000, 128_000),
+    ("1.unused", "Linear", None, 10, 0),
+    ("[bold]", "Conv2d", (16, 4, 4), 5, 7),
+]
+
+
+@pytest.mark.parametrize("make", [plain, screen])
+def test_a_summary_of_a_model_shows_and_logs_each_layer_and_the_totals(tmp_path, make):
+    terminal = make()
+    terminal.keep_log(tmp_path / "run.log")
+    terminal.summary(LAYERS)
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert lines == [
+        "layer  kind  output shape  parameters  FLOPs",
+        "0  Flatten  64  0  0",
+        "1.layer  Linear  1000  65,000  128,000",
+        "1.unused  Linear  -  10  0",
+        "[bold]  Conv2d  16 x 4 x 4  5  7",
+        "total  65,015  128,007",
+    ]
+    words = shown(terminal).split()
+    assert all(word in words for line in lines[1:] for word in line.split())
+
+
+@pytest.mark.parametrize("width", [1, 20, 80])
+def test_a_summary_fits_any_width(width):
+    terminal = screen(width)
+    terminal.summary(LAYERS)
+    assert shown(terminal)
+
+
 def test_no_colour_where_none_is_wanted(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal(Console(file=io.StringIO(), force_terminal=True))

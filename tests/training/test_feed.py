@@ -1,10 +1,13 @@
 """Batches: each epoch a permutation of the rows, a function of (seed, epoch) and of no history."""
 
 import random
+from functools import partial
 
 import pytest
 import torch
 
+from runner.components import sampler
+from runner.foundation import rng
 from runner.training import feed
 
 X = torch.arange(23.0)[:, None] * torch.tensor([1.0, 10.0])
@@ -12,22 +15,12 @@ Y = torch.arange(23)
 
 
 def batches(seed: int = 0, batch_size: int = 5, drop_last: bool = True, augment=None):
-    return feed.shuffled(
-        X, Y, seed=seed, batch_size=batch_size, drop_last=drop_last, augment=augment
-    )
+    order = sampler.minibatch(Y, batch_size, drop_last)
+    return feed.batches(X, Y, *order, partial(rng.generator, seed), augment)
 
 
 def rows(batch, steps) -> list[list[int]]:
     return [batch(step)[1].tolist() for step in steps]
-
-
-@pytest.mark.parametrize(
-    ("count", "batch_size", "drop_last", "steps"),
-    [(23, 5, True, 4), (23, 5, False, 5), (20, 5, True, 4), (20, 5, False, 4), (3, 5, True, 0),
-     (3, 5, False, 1), (1, 1, True, 1)],
-)  # fmt: skip
-def test_steps_per_epoch(count, batch_size, drop_last, steps):
-    assert feed.steps_per_epoch(count, batch_size, drop_last) == steps
 
 
 @pytest.mark.parametrize(("drop_last", "per_epoch"), [(True, 4), (False, 5)])

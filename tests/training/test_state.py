@@ -17,8 +17,10 @@ def outcome(loss: float) -> Outcome:
 def example(seed: int) -> State:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    slots = [{"velocity": torch.rand_like(parameter)} for parameter in model.parameters()]
+    slots = {"velocity": [torch.rand_like(parameter) for parameter in model.parameters()]}
     state = State(model, slots, {"factor": seed + 0.5}, {"best": -0.5, "waited": seed}, step=seed)
+    state.averages = {"mean": [torch.rand_like(each) for each in state.averaged_tensors()],
+                      "count": [torch.tensor(float(seed))]}  # fmt: skip
     state.ended = seed == 3
     state.seen = 7 * seed
     state.remember(-0.25)
@@ -68,8 +70,8 @@ def test_what_is_packed_does_not_change_when_training_goes_on():
     with torch.no_grad():
         for tensor in [*state.model.parameters(), *state.model.buffers()]:
             tensor.add_(1)
-        for slot in state.slots:
-            slot["velocity"].add_(1)
+        for tensor in [*state.slots["velocity"], *state.averages["mean"]]:
+            tensor.add_(1)
     state.schedule["factor"], state.stopping["waited"], state.step = 0, 0, 99
     state.window.clear()
     state.remember(-0.5)
@@ -78,14 +80,15 @@ def test_what_is_packed_does_not_change_when_training_goes_on():
 
 def test_unpack_keeps_the_storage_of_what_training_updates():
     state = example(3)
-    tensors = [*state.model.parameters(), *(slot["velocity"] for slot in state.slots)]
+    tensors = [*state.model.parameters(), *state.slots["velocity"], *state.averages["mean"]]
     places = [tensor.data_ptr() for tensor in tensors]
     state.unpack(example(8).pack())
-    after = [*state.model.parameters(), *(slot["velocity"] for slot in state.slots)]
+    after = [*state.model.parameters(), *state.slots["velocity"], *state.averages["mean"]]
     assert [tensor.data_ptr() for tensor in after] == places
 
 
-PARTS = ["step", "seen", "ended", "model", "slots", "schedule", "stopping", "best", "window"]
+PARTS = ["step", "seen", "ended", "model", "slots", "averages", "schedule", "stopping", "best",
+         "window"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", PARTS)
@@ -98,7 +101,7 @@ def test_a_missing_part_is_not_made_up(key):
 
 
 def test_another_model_is_named_by_what_differs():
-    other = State(nn.Sequential(nn.Linear(3, 5)), [], {}, {})
+    other = State(nn.Sequential(nn.Linear(3, 5)), {}, {}, {})
     with pytest.raises(UnusableCheckpoint, match=r"another model \(\d+ differ\)") as caught:
         other.unpack(example(3).pack())
     lines = str(caught.value).splitlines()
@@ -110,15 +113,15 @@ def test_another_model_is_named_by_what_differs():
 
 def test_a_slot_of_another_shape_is_not_stretched():
     packed = example(3).pack()
-    packed["slots"][0]["velocity"] = torch.ones(1)
-    with pytest.raises(UnusableCheckpoint, match=r"slots.0.velocity: \(1,\) float32 in the"):
+    packed["slots"]["velocity"][0] = torch.ones(1)
+    with pytest.raises(UnusableCheckpoint, match=r"slots.velocity.0: \(1,\) float32 in the"):
         example(8).unpack(packed)
 
 
 def test_too_few_slots_are_refused():
     packed = example(3).pack()
-    packed["slots"].pop()
-    with pytest.raises(UnusableCheckpoint, match=r"slots.3.velocity: absent in the checkpoint"):
+    packed["slots"]["velocity"].pop()
+    with pytest.raises(UnusableCheckpoint, match=r"slots.velocity.3: absent in the checkpoint"):
         example(8).unpack(packed)
 
 
@@ -134,11 +137,63 @@ def test_best_weights_come_back_bit_for_bit():
 
 
 def test_without_best_weights_the_last_stay():
-    state = State(nn.Linear(3, 2), [], {}, {})
+    state = State(nn.Linear(3, 2), {}, {}, {})
     last = state.model.weight.clone()
     assert state.best.value == math.inf
     state.restore_best()
     assert torch.equal(state.model.weight, last)
+
+
+def test_averages_stand_for_the_weights_inside_alone():
+    state = example(3)
+    own = [each.detach().clone() for each in state.averaged_tensors()]
+    places = [each.data_ptr() for each in state.averaged_tensors()]
+    with state.averaged():
+        assert all(map(torch.equal, state.averaged_tensors(), state.averages["mean"]))
+    assert all(map(torch.equal, state.averaged_tensors(), own))
+    assert [each.data_ptr() for each in state.averaged_tensors()] == places
+    assert len(own) == 6, "weights and biases, and the running statistics"
+    state.averages["count"][0].zero_()
+    with state.averaged():
+        assert all(map(torch.equal, state.averaged_tensors(), own))
+
+
+def test_without_best_weights_the_averages_are_the_result():
+    state = example(3)
+    state.best = Best()
+    state.restore_best()
+    assert all(map(torch.equal, state.averaged_tensors(), state.averages["mean"]))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.LBFGS])
+def test_an_optimizer_of_torch_packs_what_it_remembers(kind):
+    def descended(state, times):
+        for _ in range(times):
+
+            def total():
+                state.slots.zero_grad()
+                value = (state.model(torch.eye(3)) - 1).square().sum()
+                value.backward()
+                return value
+
+            state.slots.step(total)  # fmt: skip
+
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2)
+        states.append(State(model, kind(model.parameters(), lr=0.1), {}, {}))
+    first, second = states
+    descended(first, 3)
+    packed = first.pack()
+    second.unpack(packed)
+    for state in states:
+        descended(state, 2)
+    assert torch.equal(first.model.weight, second.model.weight)
+    assert equal(first.pack()["slots"], second.pack()["slots"])
+    third = State(model, kind(model.parameters(), lr=0.1), {}, {})
+    third.unpack(packed)
+    assert equal(third.pack(), packed)
 
 
 @pytest.mark.parametrize(

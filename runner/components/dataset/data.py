@@ -1,4 +1,4 @@
-"""What every data set gives, and how its rows are split.
+"""What every data set gives, and the keywords that all of them take.
 
 `@split` wraps a loader of raw rows and adds the keyword parameters all data sets share, so that
 the signature of each factory in `conf/dataset` still is its whole schema.
@@ -11,14 +11,15 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from runner.foundation import rng
+from runner.components.dataset import rows
+from runner.components.dataset.rows import Balance, Several, Share
 from runner.foundation.errors import BadData, Misconfigured
-from runner.foundation.ranges import ProperFraction, Seed
+from runner.foundation.ranges import Fraction, ProperFraction, Seed
 
 Task = Literal["classification", "regression"]
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
@@ -28,23 +29,22 @@ SPLITS: tuple[str, ...] = ("train", "valid", "test")
 class Data:
     """A data set in memory.
 
-    x       (N, *shape) float32, in the data's own units
-    y       (N,) int64 classes 0 ... C-1, or (N, C) float32 targets
-    splits  row numbers of `train`, `valid`, `test`; the last two may be empty
-    labels  a name for each class or target column
-    source  where the rows were read from, if from files
+    x         (N, *shape) float32, in the data's own units
+    y         (N,) int64 classes 0 ... C-1, or (N, C) float32 targets
+    task      classification or regression
+    labels    a name for each class or target column
+    splits    row numbers of `train`, `valid`, `test`; the last two may be empty
+    source    where the rows were read from, if from files
+    warnings  what the user should know about the rows
     """
 
     x: Tensor
     y: Tensor
+    task: Task
     labels: tuple[str, ...]
     splits: dict[str, Tensor] = field(default_factory=dict)
     source: str | None = None
-
-    @property
-    def task(self) -> Task:
-        """Tell classification from regression by the type of the targets."""
-        return "regression" if self.y.is_floating_point() else "classification"
+    warnings: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -58,8 +58,9 @@ class Data:
 
     def checksum(self) -> str:
         """Hash values and split, so that a record can tell whether the data changed."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr((self.task, self.labels)).encode())
         for tensor in (self.x, self.y, *(self.splits[name] for name in SPLITS)):
+            digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
@@ -68,51 +69,60 @@ Loader = Callable[..., Data]
 
 
 def split(loader: Loader) -> Loader:
-    """Let a loader of all rows take `seed`, `valid` and `test`.
+    """Let a loader of all rows take `seed` and what all data sets share.
 
-    `valid` and `test` are shares of all rows, drawn at random under `seed`; training gets the
-    rest. A data set that comes with test rows of its own has them in `splits` already: then
-    `test` is null and `valid` a share of the other rows.
+    valid, test   shares of all rows, drawn at random; training gets the rest. A data set that
+                  comes with such rows of its own has them in `splits` already: then it is null,
+                  and the other a share of the other rows
+    subset        how many training rows to keep, a number or a share; null keeps all
+    balance       the shares of the classes among the training rows: the ratio of the first
+                  class to the last, those between in geometric steps (1: all alike), or a weight
+                  for each class; null leaves them as they are
+    label_noise   the share of training labels replaced by another class, drawn uniformly
+
+    A loader whose positional parameter is `seed: Seed` makes its rows, and is given the seed too.
     """
+    own = inspect.signature(loader, eval_str=True).parameters
+    positional = [each for each in own.values() if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    # `config` takes annotations from the loader first.
+    assert [(each.name, each.annotation) for each in positional] in ([], [("seed", Seed)])
 
     def factory(
-        *, seed: Seed, valid: ProperFraction, test: ProperFraction | None, **options: object
+        *,
+        seed: Seed,
+        valid: ProperFraction | None,
+        test: ProperFraction | None,
+        subset: Share | Several | None,
+        balance: Balance,
+        label_noise: Fraction,
+        **options: object,
     ) -> Data:
-        data = loader(**options)
+        data = loader(*[seed for _ in positional], **options)
         _verify(data)
-        return replace(data, splits=_split(data, seed, valid, test))
+        splits = rows.divide(len(data.y), data.splits, {"valid": valid, "test": test}, seed)
+        _only_for_classes(data, balance=balance, label_noise=label_noise or None)
+        train, y = splits["train"], data.y
+        if subset is not None or balance is not None:
+            train = rows.thin(train, y, data.labels, subset, balance, seed)
+        if label_noise:
+            y = rows.mislabel(y, train, data.outputs, label_noise, seed)
+        data = replace(data, y=y, splits=splits | {"train": train})
+        return replace(data, warnings=(*data.warnings, *_odd(data)))
 
-    shared = list(inspect.signature(factory, eval_str=True).parameters.values())
-    own = list(inspect.signature(loader, eval_str=True).parameters.values())
-    factory.__signature__ = inspect.Signature([*shared[:-1], *own])  # type: ignore[attr-defined]
+    shared = list(inspect.signature(factory, eval_str=True).parameters.values())[:-1]
+    options = [each for each in own.values() if each not in positional]
+    factory.__signature__ = inspect.Signature([*shared, *options])  # type: ignore[attr-defined]
     return functools.update_wrapper(factory, loader)
 
 
-def _split(data: Data, seed: int, valid: float, test: float | None) -> dict[str, Tensor]:
-    given = data.splits.get("test")
-    if (given is None) == (test is None):
-        raise Misconfigured(
-            "dataset.test: expected null, as this data set has test rows of its own"
-            if given is not None
-            else "dataset.test: expected a share of the rows, as this data set has no test rows"
-        )
-    rest = data.splits.get("train", torch.arange(len(data.y)))
-    order = rest[torch.randperm(len(rest), generator=rng.generator(seed, "split"))]
-    sizes = {"test": round((test or 0) * len(rest)), "valid": round(valid * len(rest))}
-    for name, share in (("valid", valid), ("test", test or 0)):
-        if share and not sizes[name]:
-            raise Misconfigured(
-                f"dataset.{name}: a share of {share:g} of {len(rest)} rows is empty"
-            )
-    if (left := len(rest) - sum(sizes.values())) < 1:
-        total = valid + (test or 0)
-        raise Misconfigured(
-            f"dataset.valid + dataset.test: expected less than 1, got {valid:g} + {test or 0:g} = "
-            f"{total:g}, which leaves no training rows"
-        )
-    train, held_out, tested = order.split([left, sizes["valid"], sizes["test"]])
-    splits = {"train": train, "valid": held_out, "test": given if given is not None else tested}
-    return {name: rows.sort().values for name, rows in splits.items()}
+def locate(path: str) -> Path:
+    """Return a path as the user means it, `~` being home; `BadData` where it cannot even be."""
+    try:
+        found = Path(path).expanduser()
+        found.exists()  # too long a name, or a folder that may not be entered
+    except (OSError, RuntimeError) as error:
+        raise BadData(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from error
+    return found
 
 
 def _verify(data: Data) -> None:
@@ -122,8 +132,33 @@ def _verify(data: Data) -> None:
     for tensor in (data.x, data.y):
         if not (finite := tensor.isfinite().reshape(len(tensor), -1).all(1)).all():
             raise BadData(f"row {int((~finite).nonzero()[0])}: a value is nan or infinite")
+    assert data.y.is_floating_point() == (data.task == "regression")
     if data.task == "classification":
         wrong = (data.y < 0) | (data.y >= data.outputs)
         if wrong.any():
             row = int(wrong.nonzero()[0])
             raise BadData(f"row {row}: label {int(data.y[row])}, expected 0 to {data.outputs - 1}")
+
+
+def _only_for_classes(data: Data, **given: object) -> None:
+    """Raise `Misconfigured` where a regression is asked for what needs classes."""
+    if data.task == "classification":
+        return
+    neutral = {"balance": "null", "label_noise": "0"}
+    problems = [
+        f"dataset.{name}: expected {neutral[name]}, as this data set has numbers to predict"
+        for name, value in given.items()
+        if value is not None
+    ]
+    if problems:
+        raise Misconfigured(problems)
+
+
+def _odd(data: Data) -> list[str]:
+    """Warn of training rows that teach nothing."""
+    if data.task == "regression":
+        return []
+    there = data.y[data.splits["train"]].unique()
+    if len(there) > 1:
+        return []
+    return [f"all training rows are of one class, '{data.labels[int(there[0])]}'"]

@@ -1,4 +1,4 @@
-"""Image sets kept in files: MNIST, Fashion-MNIST and CIFAR-10, with test rows of their own.
+"""Image sets kept in files, with test rows of their own: MNIST, Fashion-MNIST and both CIFARs.
 
 The idx files are read as bytes, gzipped or not, from wherever the user or a system package put
 them; torchvision is asked only to download. Pixels are float32 in [0, 1].
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.components.dataset.data import Data, split
+from runner.components.dataset.data import Data, locate, split
 from runner.foundation.errors import BadData
 
 # Where Debian's package dataset-fashion-mnist puts its files.
@@ -30,29 +31,27 @@ _PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-la
 @split
 def mnist(*, root: str, download: bool) -> Data:
     """Load 70,000 images of handwritten digits, 1 x 28 x 28, 10 classes, 10,000 for the test."""
-    return _idx("MNIST", Path(root).expanduser(), download, tuple("0123456789"))
+    return _idx("MNIST", locate(root), download, tuple("0123456789"))
 
 
 @split
 def fashion_mnist(*, root: str, download: bool) -> Data:
     """Load 70,000 images of clothes, 1 x 28 x 28, 10 classes, 10,000 of them for the test."""
     labels, package = tuple(FASHION_LABELS.split()), "dataset-fashion-mnist"
-    folder = Path(root).expanduser()
+    folder = locate(root)
     return _idx("FashionMNIST", folder, download, labels, DEBIAN_FASHION_MNIST, package)
 
 
 @split
 def cifar10(*, root: str, download: bool) -> Data:
     """Load 60,000 colour images, 3 x 32 x 32, 10 classes, 10,000 of them for the test."""
-    folder = Path(root).expanduser()
-    if not download and not (folder / "cifar-10-batches-py").is_dir():
-        raise _missing("CIFAR10", [folder / "cifar-10-batches-py"])
-    parts = [_torchvision("CIFAR10", folder, train, download) for train in (True, False)]
-    images = np.concatenate([part.data for part in parts]).transpose(0, 3, 1, 2)
-    targets = torch.tensor([target for part in parts for target in part.targets])
-    return _with_test(
-        torch.from_numpy(images), targets, len(parts[0].data), tuple(CIFAR10_LABELS.split())
-    )
+    return _cifar("CIFAR10", "cifar-10-batches-py", root, download, tuple(CIFAR10_LABELS.split()))
+
+
+@split
+def cifar100(*, root: str, download: bool) -> Data:
+    """Load 60,000 colour images, 3 x 32 x 32, 100 fine classes, 10,000 of them for the test."""
+    return _cifar("CIFAR100", "cifar-100-python", root, download)
 
 
 def read_idx(path: Path) -> Tensor:
@@ -108,6 +107,21 @@ def _idx(
     return replace(data, source=str(found[0].parent))
 
 
+def _cifar(
+    name: str, subfolder: str, root: str, download: bool, labels: tuple[str, ...] = ()
+) -> Data:
+    """Read what torchvision keeps in `subfolder`; the files name the classes where none are."""
+    folder = locate(root)
+    if not download and not os.path.isdir(folder / subfolder):
+        raise _missing(name, [folder / subfolder])
+    parts = [_torchvision(name, folder, train, download) for train in (True, False)]
+    images = np.concatenate([part.data for part in parts]).transpose(0, 3, 1, 2)
+    targets = torch.tensor([target for part in parts for target in part.targets])
+    labels = labels or tuple(parts[0].classes)
+    data = _with_test(torch.from_numpy(images), targets, len(parts[0].data), labels)
+    return replace(data, source=str(folder / subfolder))
+
+
 def _go_together(path: Path, images: Tensor, labels: Tensor, alike: Tensor) -> None:
     """Raise `BadData` unless there is one label for each image, all images of one size."""
     if images.dim() != 3 or labels.dim() != 1 or len(images) != len(labels):
@@ -124,7 +138,8 @@ def _find(folders: list[Path]) -> list[Path] | None:
     """Return the paths of the four idx files in the first folder that holds them all."""
     for folder in folders:
         paths = [[folder / f"{part}-ubyte{end}" for end in ("", ".gz")] for part in _PARTS]
-        found = [next((path for path in pair if path.is_file()), None) for pair in paths]
+        # os.path.isfile, as Path.is_file raises where a folder may not be entered
+        found = [next(filter(os.path.isfile, pair), None) for pair in paths]
         if all(found):
             return [path for path in found if path]
     return None
@@ -151,4 +166,4 @@ def _with_test(images: Tensor, targets: Tensor, train: int, labels: tuple[str, .
     """Return images scaled to [0, 1], the rows from `train` on being the test set."""
     rows = torch.arange(len(images))
     splits = {"train": rows[:train], "test": rows[train:]}
-    return Data(images.float() / 255, targets, labels, splits)
+    return Data(images.float().div_(255), targets, "classification", labels, splits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from runner.components.dataset.data import Data, split
 
@@ -16,7 +17,9 @@ def digits() -> Data:
 
     bunch = load_digits()
     images = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None]
-    return Data(images, torch.as_tensor(bunch.target), tuple(map(str, bunch.target_names)))
+    return Data(
+        images, torch.as_tensor(bunch.target), "classification", tuple(map(str, bunch.target_names))
+    )
 
 
 @split
@@ -28,15 +31,25 @@ def wine() -> Data:
 
 
 @split
+def breast_cancer() -> Data:
+    """Load 569 tumours, 30 measurements with spreads from 0.003 to 570, 2 classes."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _classes(load_breast_cancer())
+
+
+@split
 def diabetes() -> Data:
     """Load 442 patients, 10 features in raw units, disease progression (25 to 346) to predict."""
     from sklearn.datasets import load_diabetes
 
     bunch = load_diabetes(scaled=False)
     target = torch.as_tensor(bunch.target, dtype=torch.float32)[:, None]
-    return Data(torch.as_tensor(bunch.data, dtype=torch.float32), target, ("progression",))
-
-
-def _classes(bunch: Any) -> Data:
     x = torch.as_tensor(bunch.data, dtype=torch.float32)
-    return Data(x, torch.as_tensor(bunch.target), tuple(map(str, bunch.target_names)))
+    return Data(x, target, "regression", ("progression",))
+
+
+def _classes(bunch: Any, images: Tensor | None = None) -> Data:
+    x = torch.as_tensor(bunch.data, dtype=torch.float32) if images is None else images
+    labels = tuple(map(str, bunch.target_names))
+    return Data(x, torch.as_tensor(bunch.target), "classification", labels)

@@ -1,0 +1,83 @@
+"""Which choices do not go together: refused, or warned of, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from runner.assemble.settings import Settings
+from runner.components.dataset.data import Data
+from runner.components.loss import Traits
+from runner.components.optimizer.kind import Optimizer
+from runner.components.output import Output
+from runner.foundation.errors import Misconfigured
+
+
+def traits_of(settings: Settings) -> Traits:
+    """Return what the loss says it suits; a loss of the user's own suits everything."""
+    return getattr(settings.loss.factory, "traits", Traits())
+
+
+def refuse(settings: Settings, data: Data, output: Output, optimizer: Optimizer) -> None:
+    """Raise `Misconfigured` with every pair of choices that cannot work."""
+    if problems := list(_impossible(settings, data, output, optimizer)):
+        raise Misconfigured(problems)
+
+
+def _impossible(
+    settings: Settings, data: Data, output: Output, optimizer: Optimizer
+) -> Iterator[str]:
+    traits, loss = traits_of(settings), _name(settings.loss)
+    if data.task not in traits.tasks:
+        labels = data.task == "regression"
+        wanted = "class labels" if labels else "numbers to predict"
+        remedy = "for regression use loss=mse" if labels else "for classes use loss=cross_entropy"
+        yield f"loss: loss '{loss}' needs {wanted}; {remedy}"
+    one_hot = settings.loss.arguments.get("one_hot")
+    if one_hot and data.task == "regression":
+        yield "loss.one_hot: is for classes, the data has numbers; use loss.one_hot=false"
+    if one_hot is False and data.task == "classification":
+        yield (
+            f"loss: loss '{loss}' needs float targets of shape (N, {data.outputs}), got class "
+            "labels; use loss.one_hot=true or loss=cross_entropy"
+        )
+    if traits.wants == "probabilities" and output.gives != "probabilities":
+        yield f"loss: '{loss}' needs probabilities, the model gives scores; use output=sigmoid"
+    if data.task == "regression" and output.gives == "probabilities":
+        yield (
+            f"output: '{_name(settings.output)}' gives probabilities, which a regression has not; "
+            "use output=identity"
+        )
+    if optimizer.needs == "objective":
+        name = _name(settings.optimizer)
+        if settings.clipping:
+            yield f"clipping: optimizer '{name}' takes its own steps; use clipping=none"
+        if settings.trainer.accumulate > 1:
+            yield f"trainer.accumulate: optimizer '{name}' needs whole batches; use 1"
+
+
+def odd(
+    settings: Settings, output: Output, optimizer: Optimizer, model: nn.Module, whole: bool
+) -> Iterator[str]:
+    """Yield a warning for what runs but is hardly meant; `whole`: each step sees every row."""
+    if traits_of(settings).wants == "scores" and output.gives == "probabilities":
+        function = "softmax" if _name(settings.output) == "softmax" else "sigmoid"
+        yield (
+            f"double {function}: loss '{_name(settings.loss)}' turns scores into probabilities, and "
+            f"output '{_name(settings.output)}' has done so already; use output=identity"
+        )
+    if optimizer.full_batch and not whole:
+        name = _name(settings.optimizer)
+        yield f"optimizer '{name}' is made for full batches; use sampler=full_batch"
+    batch_statistics = any(hasattr(module, "running_mean") for module in model.modules())
+    if batch_statistics and settings.trainer.accumulate > 1:
+        yield (
+            "trainer.accumulate: batch statistics are taken of each part, so the gradient is not "
+            "that of the whole batch; normalization=layer or group has no such trouble"
+        )
+
+
+def _name(node: Any) -> str:
+    return str(node.factory.__name__)
