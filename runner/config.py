@@ -133,29 +133,28 @@ class _Checker:
         if value == MISSING:
             self.problems.append(f"{key}: missing value; expected {kinds.describe(kind)}")
             return None
-        if is_dataclass(kind) and isinstance(kind, type) and kind is not Node:
-            if not isinstance(value, Mapping):
-                return self._wrong(value, kind, key)
-            before = len(self.problems)
-            filled = self.section(value, kind, f"{key}.")
-            return kind(**filled) if len(self.problems) == before else None
-        if kind is Node:
-            return self.node(value, key)
-        if get_origin(kind) is Annotated and get_args(kind)[0] is Node:
-            return self.node(value, key, group=get_args(kind)[1])
-        if get_origin(kind) is dict:
-            if not isinstance(value, Mapping):
-                return self._wrong(value, kind, key)
-            item = get_args(kind)[1]
-            return {name: self.value(each, item, f"{key}.{name}") for name, each in value.items()}
-        if get_origin(kind) in (Union, types.UnionType):
-            kind = _alternative(value, kind)
+        if (group := _group(kind)) is not None:
+            return self.node(value, key, group)
+        if get_origin(kind) is dict or (is_dataclass(kind) and isinstance(kind, type)):
+            return self._mapping(value, kind, key)
+        kind = _alternative(value, kind)
         if get_origin(kind) in (list, tuple) and isinstance(value, list | tuple):
             return self._items(value, kind, key)
         try:
             return kinds.convert(value, kind)
         except ValueError as error:
             return self._wrong(value, kind, key, str(error))
+
+    def _mapping(self, value: Any, kind: Any, key: str) -> Any:
+        """Return a dict of checked items, or a section as its dataclass."""
+        if not isinstance(value, Mapping):
+            return self._wrong(value, kind, key)
+        if get_origin(kind) is dict:
+            item = get_args(kind)[1]
+            return {name: self.value(each, item, f"{key}.{name}") for name, each in value.items()}
+        before = len(self.problems)
+        filled = self.section(value, kind, f"{key}.")
+        return kind(**filled) if len(self.problems) == before else None
 
     def node(self, value: Any, key: str, group: str = "") -> Node | None:
         """Check a node by the signature of its own target."""
@@ -224,10 +223,19 @@ class _Checker:
         self.problems.append(f"{key}: expected {kinds.describe(kind)}, got {_shown(value)}{hint}")
 
 
-def _alternative(value: Any, union: Any) -> Any:
-    """Return the only alternative for a list where a list came, else the union itself."""
-    lists = [each for each in get_args(union) if get_origin(each) in (list, tuple)]
-    return lists[0] if isinstance(value, list | tuple) and len(lists) == 1 else union
+def _group(kind: Any) -> str | None:
+    """Return the group that a node must be of, "" for any, or None if no node is wanted."""
+    if get_origin(kind) is Annotated and get_args(kind)[0] is Node:
+        return str(get_args(kind)[1])
+    return "" if kind is Node else None
+
+
+def _alternative(value: Any, kind: Any) -> Any:
+    """Return the only alternative for a list where a list came to a union, else the kind itself."""
+    if get_origin(kind) not in (Union, types.UnionType) or not isinstance(value, list | tuple):
+        return kind
+    lists = [each for each in get_args(kind) if get_origin(each) in (list, tuple)]
+    return lists[0] if len(lists) == 1 else kind
 
 
 @functools.cache

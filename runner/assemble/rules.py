@@ -64,9 +64,10 @@ def odd(
     """Yield a warning for what runs but is hardly meant; `whole`: each step sees every row."""
     if traits_of(settings).wants == "scores" and output.gives == "probabilities":
         function = "softmax" if _name(settings.output) == "softmax" else "sigmoid"
+        loss, last = _name(settings.loss), _name(settings.output)
         yield (
-            f"double {function}: loss '{_name(settings.loss)}' turns scores into probabilities, and "
-            f"output '{_name(settings.output)}' has done so already; use output=identity"
+            f"double {function}: loss '{loss}' turns scores into probabilities, and output "
+            f"'{last}' has done so already; use output=identity"
         )
     if optimizer.full_batch and not whole:
         name = _name(settings.optimizer)

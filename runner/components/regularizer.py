@@ -106,7 +106,7 @@ class _Jacobian:
             self.noise = torch.randn(shape, generator=generator, device=generator.device)
 
     def __call__(self, apply: Apply, parameters: Parameters, x: Tensor) -> Tensor:
-        outputs, pull = torch.func.vjp(lambda given: apply(parameters, given), x)
+        outputs, pull = torch.func.vjp(lambda given: apply(parameters, given), x)[:2]
         self.outputs = outputs.shape[1]
         squares = [pull(each)[0].square().sum() for each in self._directions(outputs)]
         return self.strength * torch.stack(squares).sum() / len(x)
