@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_ty
 
 from runner.foundation import kinds
 from runner.foundation.durations import Clock
-from runner.foundation.errors import Misconfigured, RunnerError, nearest
+from runner.foundation.errors import Misconfigured, RunnerError, nearest, out_of_memory
 
 TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
 MISSING = "???"
@@ -74,8 +74,12 @@ def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
         return made(*runtime)
     except RunnerError:
         raise
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         raise Misconfigured(f"{node.key}: {error}") from error
+    except RuntimeError as error:
+        if reason := out_of_memory(error):
+            raise Misconfigured(f"{node.key}: {reason}") from error
+        raise
 
 
 def maker(node: Node, *, clock: Clock | None = None) -> Callable[..., Any]:
@@ -159,7 +163,8 @@ class _Checker:
     def node(self, value: Any, key: str, group: str = "") -> Node | None:
         """Check a node by the signature of its own target."""
         if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
-            self._wrong(value, Node, key)
+            name = key.removeprefix(f"{group}.")
+            self._wrong(value, Node, key, f"choose it: {group}={name}" if group != key else "")
             return None
         target = value["_target_"]
         if not target.startswith(self.trusted):
@@ -212,7 +217,8 @@ class _Checker:
     def _unknown(self, key: str, siblings: list[str], named: str) -> None:
         prefix, dot, name = key.rpartition(".")
         near = nearest(name, siblings)
-        near = f"{prefix}{dot}{near}" if near else nearest(key, set(self.keys) - {key})
+        elsewhere = [] if named else set(self.keys) - {key}  # a factory's keys are its own
+        near = f"{prefix}{dot}{near}" if near else nearest(key, elsewhere)
         hint = f"; did you mean '{near}'?" if near else ""
         if not hint and named:
             hint = f"; {named} has {', '.join(siblings) or 'no options'}"

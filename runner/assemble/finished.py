@@ -50,7 +50,7 @@ class Finished:
         """Return the model's outputs for the raw rows of a split: logits, or targets as given."""
         rows = self.data.x[self.data.splits[split]]
         with torch.no_grad():
-            outputs = self.model(self.preprocess(rows))
+            outputs = self.run.forward()(self.preprocess(rows))
         return outputs if self.data.task == "classification" else self._invert(outputs)
 
     def _invert(self, outputs: Tensor) -> Tensor:

@@ -95,6 +95,8 @@ def _judge(run: Run) -> Call:
         if value < state.best.value and run.goal.startswith("valid/"):
             with state.averaged():
                 state.remember(value)
+        if state.ended:  # by the clock, at a step whose gradient need not have been measured
+            return False
         try:
             state.schedule = run.schedule.observe(state.schedule, row, value)
             state.stopping, stop = run.stopping.observe(state.stopping, row, value)

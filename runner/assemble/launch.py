@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from runner.assemble.summary import summarize
 from runner.components.dataset.data import SPLITS
 from runner.foundation.durations import ENDLESS
 from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
-from runner.foundation.files import locked, read_json, write_atomic
+from runner.foundation.files import locked, read_json, read_yaml, write_atomic
 from runner.recording import directory
 from runner.recording.console import Terminal, number
 from runner.training import checkpoints
@@ -61,7 +61,8 @@ def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
         packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn, CHECKPOINT_PARTS)
         run = assemble(settings)
         _same_data(run, folder)
-        announce(run, terminal)
+        asked = read_yaml(folder / directory.OVERRIDES)
+        announce(run, named(asked.get("choices", {}), asked.get("overrides", [])), terminal)
         terminal.line(f"resuming at step {packed['step']} of {run.clock.total}")
         directory.set_status(folder, state="running", exit_code=None, message=None)
         _perform(run, folder, terminal, packed)
@@ -119,9 +120,18 @@ def _report(run: Run, summary: dict[str, Any], folder: Path, terminal: Terminal)
     terminal.line(f"curves  tensorboard --logdir {folder.parent.parent}")
 
 
-def announce(run: Run, terminal: Terminal) -> None:
-    """Print what is about to be trained, and what is odd about it."""
-    for line in _head(run):
+def named(choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the choices that name what is run: those whose `_target_` was not overridden."""
+    replaced = {each.lstrip("+").partition("._target_=")[0] for each in overrides}
+    return {group: option for group, option in choices.items() if group not in replaced}
+
+
+def announce(run: Run, choices: Mapping[str, Any], terminal: Terminal) -> None:
+    """Print what is about to be trained, and what is odd about it.
+
+    Parts are called by their options, or by their factories where no option was chosen.
+    """
+    for line in _head(run, choices):
         terminal.line(line)
     if run.settings.summary:
         terminal.summary(summarize(run.model, run.prepared.splits["train"][0]))
@@ -129,19 +139,22 @@ def announce(run: Run, terminal: Terminal) -> None:
         terminal.warn(warning)
 
 
-def _head(run: Run) -> list[str]:
+def _head(run: Run, choices: Mapping[str, Any]) -> list[str]:
     data, settings = run.data, run.settings
+    dataset, architecture, optimizer = (
+        choices.get(node.key) or node.factory.__name__
+        for node in (settings.dataset, settings.architecture, settings.optimizer)
+    )
     sizes = " / ".join(f"{len(data.splits[name]):,}" for name in ("train", "valid", "test"))
     shape = " x ".join(map(str, data.inputs))
     target = f"{data.outputs} classes" if data.task == "classification" else "regression"
     source = f", from {data.source}" if data.source else ""
     length = f"{run.clock.total:,} steps" if run.clock.total < ENDLESS else "by the clock"
     return [
-        f"data    {settings.dataset.factory.__name__}: {sizes} samples of {shape}, "
-        f"{target}{source}",
-        f"model   {settings.architecture.factory.__name__}, {run.parameters():,} parameters",
+        f"data    {dataset}: {sizes} samples of {shape}, {target}{source}",
+        f"model   {architecture}, {run.parameters():,} parameters",
         f"train   {length}, batches of {batch_size(run.sampler):,}, "
-        f"{settings.optimizer.factory.__name__} lr {run.optimizer.hyper['lr']:g}",
+        f"{optimizer} lr {run.optimizer.hyper['lr']:g}",
         f"device  {run.device}, {torch.get_num_threads()} threads, {settings.precision}",
     ]
 

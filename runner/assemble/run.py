@@ -153,8 +153,11 @@ class Run:
 
     def predict(self, batches: Sequence[feed.Batch]) -> list[Outcome]:
         """Return loss, outputs and targets of each batch, as the model predicts at test."""
-        forward = averaged_over_masks(self.model, self.settings.seed, self.blend)
-        return evaluation.predict(self.model, batches, self.loss, self.autocast, forward)
+        return evaluation.predict(self.model, batches, self.loss, self.autocast, self.forward())
+
+    def forward(self) -> Callable[[Tensor], Tensor]:
+        """Return what predicts at test: the model, or an average over its dropout masks."""
+        return averaged_over_masks(self.model, self.settings.seed, self.blend)
 
 
 def assemble(settings: Settings) -> Run:
@@ -228,22 +231,24 @@ def _initialize(run: Run) -> None:
 
 
 def _try(run: Run) -> None:
-    """Take a dry step on as many samples as the smallest batch has, two at most."""
+    """Take a dry step on as many samples as the smallest part of a batch has, two at most."""
     stream = partial(rng.generator, run.settings.seed)
-    count = min(2, *(len(rows) for rows in run.sampler.rows(0, stream)))
-    x, y = (part[:count] for part in run.prepared.raw_train)
+    smallest = min(len(rows) for rows in run.sampler.rows(0, stream))
+    x, y = (rows[: min(2, smallest)] for rows in run.prepared.raw_train)
     if run.prepared.augment is not None:
         with naming("augmentation"):
             x, y = run.prepared.augment(0, x, y)
-
+    parts = run.settings.trainer.accumulate
+    x, y = (rows[: max(smallest // parts, 1)] for rows in (x, y))
     try:
         dry_step(run.model, x, y, run.minimized)
     except Misconfigured as error:
-        if count > 1:
+        if len(x) > 1:
             raise
         dry_step(run.model, torch.cat([x, x]), torch.cat([y, y]), run.minimized)
-        remedy = "trainer.batch_size > 1, trainer.drop_last=true or normalization=layer"
-        raise Misconfigured(f"{error}; the smallest batch has 1 sample, use {remedy}") from error
+        which = "batch" if parts == 1 else f"of {parts} parts of a batch"
+        remedy = f"trainer.batch_size >= {2 * parts}, trainer.drop_last=true or normalization=layer"
+        raise Misconfigured(f"{error}; the smallest {which} has 1 sample, use {remedy}") from error
 
 
 def _goal(run: Run, higher: frozenset[str]) -> tuple[str, float]:

@@ -66,7 +66,7 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
     if first in VERBS:
         return first, arguments[1:]
     if first and "=" not in first and first[0] not in "-~+":
-        if first in options.words():
+        if first.partition(".")[0] in options.words():
             following = arguments[1] if len(arguments) > 1 else "..."
             raise Misconfigured(f"'{first}' is configuration: write {first}={following}")
         known = ", ".join(VERBS)
@@ -122,7 +122,7 @@ class _Parser(argparse.ArgumentParser):
             return "sweeps (-m) are not here yet; run one configuration at a time"
         if not word.startswith("-"):
             return f"'{word}' is one word too many; see {self.prog} --help"
-        if key in options.words():
+        if key.partition(".")[0] in options.words():
             return f"configuration has no dashes: write {key}={value or '...'}"
         known = [name for action in self._actions for name in action.option_strings]
         return f"unknown flag '{word}'{did_you_mean(word, known)} ({', '.join(known)})"

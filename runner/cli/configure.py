@@ -31,7 +31,9 @@ LISTS = ("trust", "config_dir")
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
     """Add `key=value` words and the flags that go with them."""
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="configuration"
+    )
     add_trust(parser)
     parser.add_argument(
         "--config-dir",
@@ -97,7 +99,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     """Add a run, and the machine keys that may differ from the recorded ones."""
     parser.add_argument("run", metavar="DIR", help="a run: directory, id, part of an id, or last")
     keys = ", ".join(f"{key}=" for key in RECORDED)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"output_root=, {keys}")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help=f"output_root=, {keys}"
+    )
     add_trust(parser)
 
 

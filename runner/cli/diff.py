@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the words and flags."""
     parser.add_argument("first", metavar="A", help="a run: directory, id, or last")
     parser.add_argument("second", metavar="B")
-    parser.add_argument("overrides", nargs="*", metavar="output_root=DIR")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="output_root=DIR")
 
 
 def run(options: argparse.Namespace) -> int:

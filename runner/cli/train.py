@@ -23,12 +23,12 @@ def run(options: argparse.Namespace) -> int:
 
     with raising():
         settings, _, request = configured(options)
-        from runner.assemble.launch import announce, launch
+        from runner.assemble.launch import announce, launch, named
         from runner.assemble.run import assemble
         from runner.recording.console import Terminal
 
         assembled = assemble(settings)
         terminal = Terminal()
-        announce(assembled, terminal)
+        announce(assembled, named(request.choices, request.overrides), terminal)
         launch(assembled, request, terminal)
     return 0

@@ -17,12 +17,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from runner.foundation.durations import ENDLESS, Duration, Period
-from runner.foundation.errors import did_you_mean
 from runner.foundation.ranges import Count, Fraction, KeepProbability, NonNegative, Positive
+from runner.foundation.watching import logged, where
 
 State = dict[str, Any]
 Row = Mapping[str, float]
@@ -165,15 +162,15 @@ def plateau(
     sign = 1 if better == "lower" else -1
 
     def observe(state: State, row: Row, objective: float) -> State:
-        value = objective if metric == OBJECTIVE else sign * _logged(row, metric)
+        value = objective if metric == OBJECTIVE else sign * logged(row, metric, "schedule")
         improved = value < state["best"] - min_delta
-        waited = _where(improved, 0, state["waited"] + 1)
+        waited = where(improved, 0, state["waited"] + 1)
         cut = state["factor"] * factor
         due = waited >= patience
         return {
-            "best": _where(improved, value, state["best"]),
-            "waited": _where(due, 0, waited),
-            "factor": _where(due, _where(cut > floor, cut, floor), state["factor"]),
+            "best": where(improved, value, state["best"]),
+            "waited": where(due, 0, waited),
+            "factor": where(due, where(cut > floor, cut, floor), state["factor"]),
         }
 
     return Schedule(
@@ -183,26 +180,6 @@ def plateau(
         sums=Sums(True, False),  # at the latest from the floor on
         watches=metric,
     )
-
-
-def _logged(row: Row, metric: str) -> float:
-    """Return a logged metric; a ValueError lists what there is."""
-    if metric in row:
-        return row[metric]
-    names = ", ".join(row)
-    raise ValueError(
-        f"schedule.metric: '{metric}' is not logged{did_you_mean(metric, row)} (logged are {names})"
-    )
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    """Choose for one model, or lane by lane for many."""
-    if not isinstance(condition, Tensor):
-        return yes if condition else no
-    pair = (
-        torch.as_tensor(each, dtype=torch.float64, device=condition.device) for each in (yes, no)
-    )
-    return torch.where(condition, *pair)
 
 
 @warmed

@@ -11,11 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
-from runner.foundation.errors import did_you_mean
 from runner.foundation.ranges import Count, Finite, NonNegative, Positive
+from runner.foundation.watching import logged, where
 
 State = dict[str, Any]
 Row = Mapping[str, float]
@@ -46,8 +43,8 @@ def early(*, patience: Count, min_delta: NonNegative) -> Stopping:
 
     def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
         better = objective < state["best"] - min_delta
-        waited = _where(better, 0, state["waited"] + 1)
-        best = _where(better, objective, state["best"])
+        waited = where(better, 0, state["waited"] + 1)
+        best = where(better, objective, state["best"])
         return {"best": best, "waited": waited}, waited >= patience
 
     return Stopping(lambda: {"best": math.inf, "waited": 0}, observe, OBJECTIVE)
@@ -60,7 +57,7 @@ def loss_change(*, metric: str, tolerance: Positive) -> Stopping:
     """
 
     def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
-        value = objective if metric == OBJECTIVE else _logged(row, metric)
+        value = objective if metric == OBJECTIVE else logged(row, metric, "stopping")
         return {"last": value}, abs(value - state["last"]) < tolerance
 
     return Stopping(lambda: {"last": math.inf}, observe, metric)
@@ -74,7 +71,7 @@ def gradient_norm(*, tolerance: Positive) -> Stopping:
     """
 
     def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
-        return state, _logged(row, "gradient/norm") <= tolerance
+        return state, logged(row, "gradient/norm", "stopping") <= tolerance
 
     return Stopping(dict, observe, "gradient/norm")
 
@@ -84,26 +81,6 @@ def target(*, metric: str, direction: Literal["at_least", "at_most"], value: Fin
     sign = 1 if direction == "at_least" else -1
 
     def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:
-        return state, sign * _logged(row, metric) >= sign * value
+        return state, sign * logged(row, metric, "stopping") >= sign * value
 
     return Stopping(dict, observe, metric)
-
-
-def _logged(row: Row, metric: str) -> float:
-    """Return a logged metric; a ValueError lists what there is."""
-    if metric in row:
-        return row[metric]
-    names = ", ".join(row)
-    raise ValueError(
-        f"stopping.metric: '{metric}' is not logged{did_you_mean(metric, row)} (logged are {names})"
-    )
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    """Choose for one model, or lane by lane for many."""
-    if not isinstance(condition, Tensor):
-        return yes if condition else no
-    pair = (
-        torch.as_tensor(each, dtype=torch.float64, device=condition.device) for each in (yes, no)
-    )
-    return torch.where(condition, *pair)

@@ -47,7 +47,7 @@ NOT_HERE: dict[str, dict[str, str]] = {
         ),
     },
     "schedule": {
-        "step": "is called staircase",
+        "step": "a cut after every so many steps or epochs is called staircase",
         "quadratic": "1 / (k + 1)^2 is called inverse_square; polynomial has a power of its own",
     },
     "loss": {

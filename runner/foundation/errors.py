@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 
@@ -104,4 +105,11 @@ def naming(group: str) -> Iterator[None]:
     except RunnerError:
         raise
     except (RuntimeError, ValueError) as error:
-        raise Misconfigured(f"{group}: {str(error).splitlines()[0]}") from error
+        reason = out_of_memory(error) or str(error).splitlines()[0]
+        raise Misconfigured(f"{group}: {reason}") from error
+
+
+def out_of_memory(error: Exception) -> str:
+    """Say in words how much memory was asked for in vain; nothing for other errors."""
+    wanted = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", str(error))
+    return f"more memory is needed than there is: {int(wanted[1]) / 1e9:,.1f} GB" if wanted else ""

@@ -155,10 +155,26 @@ def _plain(slots: Any) -> Any:
 def _take_back(slots: Any, stored: Any) -> None:
     if isinstance(slots, torch.optim.Optimizer):
         slots.load_state_dict(stored)
+        _uncast(slots, stored)
         return
     for name, tensors in slots.items():
         for tensor, value in zip(tensors, stored[name], strict=True):
             tensor.copy_(value)
+
+
+def _uncast(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
+    """Give back their type to tensors that torch cast to that of the parameters when it loaded.
+
+    It does so to numbers it keeps in float32 beside parameters in float64, such as NAdam's.
+    """
+    keys = [key for group in stored["param_groups"] for key in group["params"]]
+    tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    for key, tensor in zip(keys, tensors, strict=True):
+        loaded = optimizer.state[tensor] if key in stored["state"] else {}
+        for name, value in loaded.items():
+            kept = stored["state"][key][name]
+            if isinstance(value, Tensor) and value.dtype != kept.dtype:
+                loaded[name] = kept.to(value.device)
 
 
 def _on_host(content: Any) -> Any:

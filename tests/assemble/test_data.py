@@ -41,7 +41,7 @@ def table(regression=False, beyond=0.0):
         "valid": torch.arange(20, 26),
         "test": torch.arange(26, 30),
     }
-    return Data(x, y, labels, splits)
+    return Data(x, y, "regression" if regression else "classification", labels, splits)
 
 
 def images():
@@ -49,7 +49,7 @@ def images():
     splits = {"train": torch.arange(2, 22), "valid": torch.tensor([0, 1]),
               "test": torch.empty(0, dtype=torch.long)}  # fmt: skip
     x = 50 + 20 * torch.rand(22, 1, 6, 5, generator=generator)
-    return Data(x, torch.arange(22) % 2, ("a", "b"), splits)
+    return Data(x, torch.arange(22) % 2, "classification", ("a", "b"), splits)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

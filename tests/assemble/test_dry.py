@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from runner.assemble.dry import dry_step
-from runner.components.dropout import inverted
-from runner.components.normalization import batch
+from runner.components.dropout import Dropout
+from runner.config import build, check_node
+from runner.foundation import options
 from runner.foundation.errors import Misconfigured
 
 X, Y = torch.randn(2, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
+BATCH = check_node(options.node("normalization", "batch"), "normalization", "normalization")
 
 
 def minimized(model, x, y):
@@ -17,9 +19,8 @@ def minimized(model, x, y):
 
 
 def network(width=5):
-    layer = nn.Linear(6, width)
-    norm = batch(layer, momentum=0.1, eps=1e-5)
-    return nn.Sequential(layer, norm, nn.ReLU(), inverted(keep=0.5), nn.Linear(5, 2))
+    layer, dropout = nn.Linear(6, width), Dropout(0.5, "none", inverted=True)
+    return nn.Sequential(layer, build(BATCH).make(layer), nn.ReLU(), dropout, nn.Linear(5, 2))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -62,6 +62,30 @@ def test_the_same_command_twice_gives_the_same_bytes(runner, line: str) -> None:
     assert runner("evaluate", "one").code == 0
 
 
+def head(printed: str) -> dict[str, str]:
+    """Return what is said before training: data, model, train and device."""
+    return dict(line.split(maxsplit=1) for line in printed.splitlines()[:4])
+
+
+def test_the_head_calls_parts_by_their_options_also_when_resumed(runner) -> None:
+    words = ["dataset=correlated_columns", "loss=mse", "architecture=mlp_512", "optimizer=nesterov"]
+    printed = runner(*words, "optimizer.lr=1e-6", "trainer=quick").out
+    said = head(printed)
+    assert said["data"].startswith("correlated_columns: 1,200 / 400 / 400 samples of 2, regression")
+    assert said["model"].startswith("mlp_512, ")
+    assert said["train"] == "20 steps, batches of 64, nesterov lr 1e-06"
+    status = the_run() / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "running"}))
+    resumed = runner("resume", "last")
+    assert resumed.code == 0, resumed.err
+    assert resumed.out.splitlines()[:4] == printed.splitlines()[:4]
+
+
+def test_the_head_names_the_factory_where_another_was_put_in(runner) -> None:
+    printed = runner("optimizer=sgd", "optimizer._target_=torch.optim.Adam", "trainer=quick").out
+    assert head(printed)["train"] == "20 steps, batches of 64, Adam lr 0.1"
+
+
 def test_what_auto_became_is_recorded_and_used_again(runner, defaults_file: Path) -> None:
     defaults_file.unlink()
     runner("trainer=quick")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from runner.foundation import options
+from runner.foundation.files import read_yaml
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_later_folder_adds_options_and_goes_before_earlier_ones(folder):
 @pytest.mark.parametrize(
     ("option", "text", "keys"),
     [
-        ("optimizer/adam", "Divide by size.", {"lr": "1e-3"}),
+        ("optimizer/adam", "Divide by size.", {"lr": "0.001"}),
         ("optimizer/sgd", "", {"lr": "0.1", "nesterov": "false", "betas": "[0.9,0.99]"}),
         ("hooks/own/norm", "Measure.", {"norm.every": "5%", "norm.limit": "null"}),
     ],
@@ -63,15 +64,16 @@ def test_own_options():
 
 
 def test_values_as_typed_read_back_as_they_were():
-    """What `list` shows can be pasted into a command: YAML reads the same value from it."""
+    """What `list` shows can be pasted into a command, which reads the same value from it."""
+    typed = OverridesParser.create().parse_override
     checked = 0
     for path in options.own_folder().rglob("*/*.yaml"):
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path)
         for key, text in options.keys(path):
             value = content
             for part in key.split("."):
                 value = value[part]
-            assert yaml.safe_load(text) == value
+            assert typed(f"key={text}").value() == value, (path, key)
             checked += 1
     assert checked > 30
 

@@ -14,6 +14,7 @@ TABLE = [  # name, text, inside, outside
     ("NonNegative", ">= 0", [0, -0.0, 3], [-5e-324]),
     ("Fraction", "in [0, 1]", [0, 0.5, 1], [-1e-9, 1 + 1e-9]),
     ("ProperFraction", "in [0, 1)", [0, 1 - 1e-12], [1, -1e-9]),
+    ("AtLeastOne", ">= 1", [1, 1 + 1e-12, 1e308], [1 - 1e-12, 0, -1]),
     ("KeepProbability", "in (0, 1]", [1e-12, 1], [0, 1 + 1e-9]),
     ("Count", ">= 1", [1, 10**9], [0, -1]),
     ("Natural", ">= 0", [0, 1], [-1]),
