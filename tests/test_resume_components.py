@@ -79,7 +79,8 @@ STOPPED = 12
 
 # Choices that meet, and settings of an option beside its file's.
 TOGETHER: dict[str, dict[str, Any]] = {
-    "plateau of the gradient": {**TABLE, **PLATEAU, "schedule.metric": "gradient/norm"},
+    "plateau of the gradient": {**TABLE, **PLATEAU, "schedule.metric": "gradient/norm",
+                                "schedule.factor": 0.5},
     "plateau in a warm-up": {**TABLE, **PLATEAU, "schedule.warmup": "12steps"},
     "population": {**TABLE, "normalization": "batch", "normalization.inference": "population"},
     "batch norm after swa": {**TABLE, **SWA, "normalization": "batch"},
@@ -92,8 +93,10 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "several metrics": {**IMAGES, "metrics": "[standard,confusion]"},
     "several augmentations": {**IMAGES, "augmentation": "[rotate,noise,cutmix]"},
     "several regularizers": {**TABLE, "regularizer": "[l2,max_norm,jacobian]"},
-    "noise in an objective": {**TABLE, "optimizer": "lbfgs", "normalization": "batch",
-                              "regularizer": "jacobian", "dropout": "inverted"},
+    "noise in an objective": {**TABLE, "optimizer": "lbfgs", "dropout": "inverted",
+                              "regularizer": "jacobian"},
+    "batch norm in an objective": {**TABLE, "optimizer": "backtracking",
+                                   "normalization": "batch"},
     "newton after swa": {**TABLE, **SWA, "optimizer": "newton"},
     "random features": {**SHORT, "dataset": "wine", "architecture": "random_fourier"},
     "a metric that falls": {**IMAGES, "metrics": "error", "objective": "valid/error",

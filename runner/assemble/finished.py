@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.assemble.execute import CHECKPOINT_PARTS
+from runner.assemble.fold import folded
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS, Data
@@ -55,6 +56,10 @@ class Finished:
 
     def _invert(self, outputs: Tensor) -> Tensor:
         return self.run.prepared.fitted.targets.invert(outputs)
+
+    def folded(self) -> nn.Module:
+        """Return the model for inference, each batch norm merged into its neighbouring layer."""
+        return folded(self.model)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Return loss and metrics of every split that is not empty."""

@@ -82,6 +82,7 @@ def _validate(run: Run) -> Call:
         if not len(run.data.splits["valid"]):
             return
         with state.averaged():
+            run.collect()
             row |= {f"valid/{name}": value for name, value in run.evaluate("valid").items()}
 
     return validate
@@ -92,9 +93,8 @@ def _judge(run: Run) -> Call:
 
     def judge(state: State, row: Row) -> bool:
         value = run.sign * row[run.goal]
-        if value < state.best.value and run.goal.startswith("valid/"):
-            with state.averaged():
-                state.remember(value)
+        if run.goal.startswith("valid/"):
+            state.consider(value)
         if state.ended:  # by the clock, at a step whose gradient need not have been measured
             return False
         try:

@@ -18,7 +18,7 @@ from runner.foundation.errors import naming
 
 
 def construct(settings: Settings, inputs: Sequence[int], outputs: int, last: nn.Module) -> Any:
-    """Build the model on the CPU, leaving the global generator untouched.
+    """Build the model on the CPU, leaving the global generator untouched; count its units.
 
     `last` is the output function, put behind the network unless it is the identity.
     """
@@ -32,7 +32,8 @@ def construct(settings: Settings, inputs: Sequence[int], outputs: int, last: nn.
         )
         network: nn.Module = build(settings.architecture, tuple(inputs), outputs, unit)
         unit.refuse_missing()
-    return network if isinstance(last, nn.Identity) else nn.Sequential(network, last)
+    model = network if isinstance(last, nn.Identity) else nn.Sequential(network, last)
+    return model, unit.count
 
 
 def named(activation: str) -> ModuleMaker:

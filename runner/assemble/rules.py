@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import Data
 from runner.components.loss import Traits
 from runner.components.optimizer.kind import Optimizer
 from runner.components.output import Output
+from runner.components.regularizer import Regularizer
 from runner.foundation.errors import Misconfigured
 
 
@@ -58,6 +60,27 @@ def _impossible(
             yield f"trainer.accumulate: optimizer '{name}' needs whole batches; use 1"
 
 
+def refuse_with(model: nn.Module, settings: Settings, regularizers: Sequence[Regularizer]) -> None:
+    """Raise `Misconfigured` for a regularizer that this model would make meaningless."""
+    directed = any(map(is_parametrized, model.modules()))
+    named = zip(settings.regularizer, regularizers, strict=True)
+    for name, regularizer in named:
+        if directed and regularizer.of == "weights":
+            raise Misconfigured(
+                f"regularizer.{name}: with normalization=weight a weight is length times "
+                "direction, and shrinking a direction changes nothing; use another normalization"
+            )
+        if _batch_statistics(model) and regularizer.of == "function":
+            raise Misconfigured(
+                f"regularizer.{name}: in batch norm samples see each other, so that one sample's "
+                "derivative is not its own; use normalization=layer or group"
+            )
+
+
+def _batch_statistics(model: nn.Module) -> bool:
+    return any(hasattr(module, "running_mean") for module in model.modules())
+
+
 def odd(
     settings: Settings, output: Output, optimizer: Optimizer, model: nn.Module, whole: bool
 ) -> Iterator[str]:
@@ -72,12 +95,28 @@ def odd(
     if optimizer.full_batch and not whole:
         name = _name(settings.optimizer)
         yield f"optimizer '{name}' is made for full batches; use sampler=full_batch"
-    batch_statistics = any(hasattr(module, "running_mean") for module in model.modules())
-    if batch_statistics and settings.trainer.accumulate > 1:
+    if _batch_statistics(model) and optimizer.needs == "objective":
+        yield (
+            f"optimizer '{_name(settings.optimizer)}' runs the model several times a step, and "
+            "running averages of batch norm move each time; normalization.inference=population "
+            "takes them anew"
+        )
+    if _batch_statistics(model) and settings.trainer.accumulate > 1:
         yield (
             "trainer.accumulate: batch statistics are taken of each part, so the gradient is not "
             "that of the whole batch; normalization=layer or group has no such trouble"
         )
+
+
+def idle(settings: Settings, units: int) -> Iterator[str]:
+    """Yield a warning for each chosen part of a unit where the architecture has no units."""
+    parts = {"normalization": settings.normalization, "dropout": settings.dropout}
+    for group, node in parts.items():
+        if not units and _name(node) != "none":
+            yield (
+                f"{group} '{_name(node)}' stands behind hidden layers, and architecture "
+                f"'{_name(settings.architecture)}' has none of the runner's: it does nothing"
+            )
 
 
 def _name(node: Any) -> str:

@@ -27,7 +27,7 @@ from runner.components.normalization.batchwise import populating, populations
 from runner.components.optimizer.kind import Optimizer
 from runner.components.optimizer.torch_adapter import by_torch
 from runner.components.output import Output
-from runner.components.sampler import Sampler
+from runner.components.sampler import Sampler, single
 from runner.components.schedule import Schedule
 from runner.components.stopping import Stopping
 from runner.config import Node, build, maker
@@ -59,6 +59,7 @@ class Run:
     metrics: Metrics
     blend: Callable[[Tensor, Tensor], Tensor]
     penalties: Sequence[Penalty]
+    decays: Sequence[Project]
     projections: Sequence[Project]
     clips: Sequence[Clip]
     optimizer: Optimizer
@@ -107,6 +108,7 @@ class Run:
             step.Rules(
                 loss=self.loss,
                 penalties=self.penalties,
+                decays=self.decays,
                 projections=self.projections,
                 clips=self.clips,
                 optimizer=self.optimizer,
@@ -135,18 +137,23 @@ class Run:
         outcomes = self.predict(batches)
         return evaluation.measure(outcomes, self.metrics)
 
+    def collect(self) -> None:
+        """Show the whole training set to layers that normalize by it."""
+        step.collecting(self.model, self.prepared.splits["train"][0])()
+
     def settle(self) -> None:
         """Take batch statistics anew where the finished weights are to be tested with such.
 
         One pass over the training rows, unaugmented, in batches of the size of training.
         """
+        self.collect()
         x, _ = self.prepared.splits["train"]
-        step.collecting(self.model, x)()
         norms = populations(self.model, every=self.averaging.statistics_anew)
         if not norms:
             return
         blocks = x.split(batch_size(self.sampler))
-        with evaluating(self.model), populating(norms):
+        casting = torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast)
+        with evaluating(self.model), casting, populating(norms):
             for block in blocks:
                 if len(block) == len(blocks[0]):
                     self.model(block)
@@ -173,7 +180,8 @@ def assemble(settings: Settings) -> Run:
     clock, sampler = budget(settings, data)
     prepared = prepare(data, settings, device, dtype)
     inputs, columns = prepared.splits["train"][0].shape[1:], _columns(settings, data)
-    model = construct(settings, inputs, columns, output.make()).to(device, dtype)
+    model, units = construct(settings, inputs, columns, output.make())
+    model.to(device, dtype)
     regularizers = [build(node) for node in settings.regularizer.values()]
     metrics, higher = measures(settings, data, output, prepared.fitted)
     run = Run(
@@ -186,6 +194,7 @@ def assemble(settings: Settings) -> Run:
         metrics=metrics,
         blend=blending(data, output),
         penalties=[each.penalty for each in regularizers if each.penalty],
+        decays=[each.decay for each in regularizers if each.decay],
         projections=[each.project for each in regularizers if each.project],
         clips=[maker(node) for node in settings.clipping.values()],
         optimizer=optimizer,
@@ -198,7 +207,9 @@ def assemble(settings: Settings) -> Run:
         decided=decided,
         warnings=[*data.warnings, *prepared.fitted.warnings],
     )
+    rules.refuse_with(model, settings, regularizers)
     run.warnings += rules.odd(settings, output, optimizer, model, sampler.steps == 1)
+    run.warnings += rules.idle(settings, units)
     _try(run)
     _initialize(run)
     run.state()  # what an optimizer cannot start with, it says before a directory is made
@@ -247,7 +258,9 @@ def _try(run: Run) -> None:
             raise
         dry_step(run.model, torch.cat([x, x]), torch.cat([y, y]), run.minimized)
         which = "batch" if parts == 1 else f"of {parts} parts of a batch"
-        remedy = f"trainer.batch_size >= {2 * parts}, trainer.drop_last=true or normalization=layer"
+        larger = f"trainer.batch_size >= {2 * parts}, trainer.drop_last=true"
+        larger = "sampler=minibatch" if run.settings.sampler.factory is single else larger
+        remedy = f"{larger} or normalization=layer"
         raise Misconfigured(f"{error}; the smallest {which} has 1 sample, use {remedy}") from error
 
 

@@ -134,14 +134,14 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 
     defaults = machine()
     trust = trusted(options, defaults)
-    _one_budget(options.overrides)
+    budget = _one_budget(options.overrides)
     folders = [Path(each).expanduser() for each in
                dict.fromkeys([*options.config_dir, *defaults.get("config_dir", [])])]  # fmt: skip
     several = [name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is dict]
     values = {key: value for key, value in defaults.items() if key not in LISTS}
     try:
         composition = compose.compose(
-            options.overrides, folders=folders, machine=values, several=several
+            [*options.overrides, *budget], folders=folders, machine=values, several=several
         )
     except compose.MistakesFound as found:
         raise Misconfigured(_together(found, trust)) from found
@@ -156,13 +156,14 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     return settings, composition, request
 
 
-def _one_budget(overrides: list[str]) -> None:
-    """Refuse two budgets at once; a given one stands instead of the default epochs."""
+def _one_budget(overrides: list[str]) -> list[str]:
+    """Refuse two budgets at once; return what lets a given one stand instead of any other."""
     values = dict(each.split("=", 1) for each in overrides if "=" in each)
     keys = [f"trainer.{unit}" for unit in ("epochs", "steps", "samples")]
     given = [key for key in keys if values.get(key, "null") != "null"]
     if len(given) > 1:
         raise Misconfigured(f"{' and '.join(given)}: give one of them, not both")
+    return [f"{key}=null" for key in keys if given and key not in values]
 
 
 def _together(found: Any, trust: list[str]) -> list[str]:

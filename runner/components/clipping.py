@@ -30,7 +30,8 @@ def adaptive(
     """Shorten the gradient of each unit to `limit` times the length of the unit's weights.
 
     g_i <- g_i min(1, limit max(||w_i||, eps) / ||g_i||), i a row of a weight (what enters a unit),
-    or a whole bias (Brock et al. 2021). `eps` lets weights that start at zero move.
+    or a whole bias (Brock et al. 2021, who
+    leave the last layer out). `eps` lets weights that start at zero move.
     """
 
     def clipped(gradient: Tensor, parameter: Tensor) -> Tensor:

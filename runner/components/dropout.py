@@ -69,6 +69,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Drop units of (B, *shape)."""
         if not self.training and not self.sampling:
+            if self.whole_channels and x.dim() < 3:
+                raise ValueError("there are no channels; use dropout=inverted")
             ones = [1] * (x.dim() - 2)
             self.shape = (x.shape[1], *ones) if self.whole_channels else tuple(x.shape[1:])
             return x if self.inverted else x * self.keep

@@ -157,12 +157,11 @@ def bce(outputs: Tensor, targets: Tensor) -> Tensor:
 def bce_probabilities(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return -[y log p + (1 - y) log(1 - p)] of the probabilities p (B, 1) that the model gives.
 
-    Probabilities are kept off 0 and 1 by the precision of their numbers, where the logarithm and
-    its slope are infinite.
+    As torch has it: logarithms count -100 at least, and the slope stays that of the formula, so
+    that a sample which is wrong for certain is still learned from.
     """
-    eps = torch.finfo(outputs.dtype).eps
-    p, truth = outputs[:, 0].clamp(eps, 1 - eps), _second_class(outputs, targets)
-    return -(truth * p.log() + (1 - truth) * (-p).log1p())
+    truth = _second_class(outputs, targets)
+    return F.binary_cross_entropy(outputs[:, 0], truth, reduction="none")
 
 
 # ---- for numbers ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Regularizers: a penalty added to the loss, or a projection after each update.
+"""Regularizers: a penalty added to the loss, a decay before each update, a projection after it.
 
-A factory gives `Regularizer(penalty, project)`, one of the two or both. `apply(parameters, x)` runs
+A factory gives `Regularizer(penalty, decay, project, of)`. `apply(parameters, x)` runs
 the model, for penalties on its derivatives; `parameters` maps names to tensors. Weights are the
 tensors of two or more dimensions; `over: all` takes in biases and the scales of normalizations.
 """
@@ -24,11 +24,16 @@ class Regularizer(NamedTuple):
     """What keeps weights in check.
 
     penalty  (apply, parameters, x) -> scalar, added to the mean loss
-    project  (parameters, lr) -> the changed tensors by name, after each update
+    decay    (parameters, lr) -> the changed tensors by name, before each update, whose gradient
+             is then already taken
+    project  the same, after each update
+    of       what is kept small: weights, or the function the model computes
     """
 
     penalty: Callable[[Apply, Parameters, Tensor], Tensor] | None = None
+    decay: Callable[[Parameters, float], dict[str, Tensor]] | None = None
     project: Callable[[Parameters, float], dict[str, Tensor]] | None = None
+    of: Literal["weights", "function"] = "weights"
 
 
 def l2(*, strength: NonNegative, over: Over) -> Regularizer:
@@ -56,9 +61,11 @@ def lp_norm(*, strength: NonNegative, p: AtLeastOne, over: Over) -> Regularizer:
     """
 
     def penalty(apply: Apply, parameters: Parameters, x: Tensor) -> Tensor:
-        sizes = [each.abs().pow(p).sum() for each in _chosen(parameters, over).values()]
-        total = torch.stack(sizes).sum()
-        return strength * total.clamp(min=torch.finfo(total.dtype).tiny).pow(1 / p)
+        flat = torch.cat([each.abs().flatten() for each in _chosen(parameters, over).values()])
+        tiny = torch.finfo(flat.dtype).tiny
+        largest = flat.detach().max().clamp(min=tiny)  # keeps high powers within range
+        powers = (flat / largest).pow(p).sum().clamp(min=tiny)
+        return strength * largest * powers.pow(1 / p)
 
     return Regularizer(penalty)
 
@@ -85,7 +92,7 @@ def jacobian(*, strength: NonNegative, projections: Count | Literal["exact"]) ->
     vectors v a sample and takes C E||v^T df/dx||^2, whose mean is the same (Hoffman et al. 2019).
     Samples must not see each other, as they do in batch norm.
     """
-    return Regularizer(_Jacobian(strength, projections))
+    return Regularizer(_Jacobian(strength, projections), of="function")
 
 
 class _Jacobian:
@@ -123,12 +130,13 @@ class _Jacobian:
 
 
 def weight_decay(*, strength: NonNegative, over: Over) -> Regularizer:
-    """Shrink weights after each update, w <- w - lr strength w, whatever the optimizer did.
+    """Shrink weights before each update, w <- w - lr strength w, whatever the optimizer does then.
 
-    Decoupled weight decay (Loshchilov and Hutter 2019); for plain SGD it equals l2 with half the
-    strength.
+    Decoupled weight decay (Loshchilov and Hutter 2019): with Adam it is AdamW; for plain SGD it
+    equals l2 with half the strength.
     """
-    return _projection(over, lambda w, lr: w * (1 - lr * strength))
+    shrunk = _projection(over, lambda w, lr: w * (1 - lr * strength)).project
+    return Regularizer(decay=shrunk)
 
 
 def proximal_l1(*, strength: NonNegative, over: Over) -> Regularizer:

@@ -78,7 +78,8 @@ def disjoint_chop(
 ) -> Sampler:
     """Cut the rows at random into `parts` that do not overlap and train on number `part`.
 
-    The cut depends on this `seed` alone, so that runs with unlike `part` share no row.
+    The cut depends on this `seed` alone, so that runs with unlike `part` train on no row in
+    common; preprocessing and what is logged of the training set at the end go by all rows.
     """
     if part >= parts:
         raise ValueError(f"part {part} of {parts}: expected 0 to {parts - 1}")

@@ -68,7 +68,8 @@ def robbins_monro(sums: Sums | None) -> str:
 def warmed(rule: Callable[..., Schedule]) -> Callable[..., Schedule]:
     """Give a schedule a linear warm-up: (step + 1) / warmup of its first value, then the schedule.
 
-    The schedule counts from the end of the warm-up on and is that much shorter.
+    The schedule counts from the end of the warm-up on and is that much shorter; what is evaluated
+    during the warm-up it does not see.
     """
 
     @functools.wraps(rule)
@@ -82,7 +83,11 @@ def warmed(rule: Callable[..., Schedule]) -> Callable[..., Schedule]:
                 return schedule.at(0, state) * (step + 1) / warmup
             return schedule.at(step - warmup, state)
 
-        return schedule._replace(at=at)
+        def observe(state: State, row: Row, objective: float) -> State:
+            during = row.get("step", warmup) < warmup
+            return state if during else schedule.observe(state, row, objective)
+
+        return schedule._replace(at=at, observe=observe)
 
     made: Any = factory
     own = inspect.signature(rule)

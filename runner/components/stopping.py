@@ -38,7 +38,8 @@ def none() -> Stopping:
 def early(*, patience: Count, min_delta: NonNegative) -> Stopping:
     """Stop after `patience` evaluations in a row that were no better than the best so far.
 
-    Better means lower by more than `min_delta`. The best weights are restored in any case.
+    Better means lower by more than `min_delta`. The best weights by a validation
+    metric are restored in any case.
     """
 
     def observe(state: State, row: Row, objective: float) -> tuple[State, bool]:

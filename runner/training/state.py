@@ -28,6 +28,7 @@ class Best:
 
     value: float = math.inf
     step: int = 0
+    averaged: bool = False  # the weights are an average
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -64,7 +65,7 @@ class State:
             "schedule": _on_host(self.schedule),
             "stopping": _on_host(self.stopping),
             "best": {"value": self.best.value, "step": self.best.step,
-                     "weights": self.best.weights},
+                     "averaged": self.best.averaged, "weights": self.best.weights},
             "window": [[each.cpu() for each in outcome] for outcome in self.window],
         }  # fmt: skip
 
@@ -108,7 +109,7 @@ class State:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Let the averages stand for the weights inside, where there are some already."""
-        if not self.averages or not self.averages["count"][0]:
+        if not self.has_average:
             yield
             return
         own = self.averaged_tensors()
@@ -124,15 +125,29 @@ class State:
         for own, tensor in zip(self.averaged_tensors(), tensors, strict=True):
             own.copy_(tensor)
 
+    @property
+    def has_average(self) -> bool:
+        """Tell whether some weights went into the averages already."""
+        return bool(self.averages) and bool(self.averages["count"][0])
+
+    def consider(self, value: float) -> None:
+        """Keep the weights of this step if they are the best; averages compete among themselves."""
+        if self.has_average and not self.best.averaged:
+            self.best = Best(averaged=True)
+        if value < self.best.value:
+            with self.averaged():
+                self.remember(value)
+
     def remember(self, value: float) -> None:
         """Keep the weights of this step as the best."""
-        self.best = Best(value, self.step, _on_host(dict(self.model.state_dict())))
+        weights = _on_host(dict(self.model.state_dict()))
+        self.best = Best(value, self.step, self.has_average, weights)
 
     def restore_best(self) -> None:
         """Put the best weights into the model, or the last ones, averaged if they are."""
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
-        elif self.averages and self.averages["count"][0]:
+        elif self.has_average:
             self._put(self.averages["mean"])
 
 

@@ -1,4 +1,4 @@
-"""The training step of one model: loss, gradient, clipping, update, projection, average."""
+"""The training step of one model: loss, gradient, clipping, decay, update, projection, average."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Rules:
 
     loss: Loss
     penalties: Sequence[Penalty]
+    decays: Sequence[Project]
     projections: Sequence[Project]
     clips: Sequence[Clip]
     optimizer: Any
@@ -89,11 +90,10 @@ def prepare(state: State, rules: Rules) -> Callable[[Tensor, Tensor, float, bool
         outcome, direction, norm = update(x, y, state.step, measure)
         state.gradient_norm = norm if measure else state.gradient_norm
         lr = optimizer.hyper["lr"] * factor
+        _projected(parameters, rules.decays, lr)
         write(tensors, direction, state.slots, {**optimizer.hyper, "lr": lr}, state.step + 1)
+        _projected(parameters, rules.projections, lr)
         with torch.no_grad():
-            for project in rules.projections:
-                for name, projected in project(parameters, lr).items():
-                    parameters[name].copy_(projected)
             if state.averages:
                 _put(state.averages, rules.average(state.averages, averaged, state.step + 1))
         state.step += 1
@@ -252,6 +252,14 @@ def _written_back(update: Callable[..., Any]) -> Callable[..., None]:
             _put(slots, remembered)
 
     return write
+
+
+@torch.no_grad()
+def _projected(parameters: Mapping[str, Tensor], rules: Sequence[Project], lr: float) -> None:
+    """Let each rule in turn change parameters in place."""
+    for rule in rules:
+        for name, tensor in rule(parameters, lr).items():
+            parameters[name].copy_(tensor)
 
 
 def _put(kept: dict[str, list[Tensor]], fresh: Mapping[str, Sequence[Tensor]]) -> None:

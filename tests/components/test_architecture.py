@@ -165,7 +165,8 @@ def transformer(x, take, model, changes):
     weight, bias, patch = take(), take(), choice["patch"]
     cuts = [[(slice(None), *corner) for corner in _corners(each.shape[1:], patch)] for each in x]
     x = np.array([[each[cut].ravel() for cut in of] for each, of in zip(x, cuts, strict=True)])
-    x = affine(x, weight.reshape(len(weight), -1), bias) + take()
+    x = affine(x, weight.reshape(len(weight), -1), bias)
+    x = x + take().reshape(x.shape[1:])
     for _ in range(choice["depth"]):
         x = x + attended(normed(x, take(), take()), take, choice["heads"])
         hidden = relu(affine(normed(x, take(), take()), take()[..., 0], take()))

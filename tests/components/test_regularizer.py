@@ -83,6 +83,11 @@ def penalized(network, made: Regularizer):
     return total
 
 
+def changed(made, parameters, lr):
+    """Let a rule change parameters, before or after the update."""
+    return (made.decay or made.project)(parameters, lr)
+
+
 def test_every_option_has_a_reference():
     assert OPTIONS
     assert {*PENALTIES, *PROJECTIONS, "none"} == set(OPTIONS)
@@ -111,8 +116,9 @@ def test_a_penalty_is_the_formula_in_numpy(option, on):
 def test_a_projection_is_the_formula_in_numpy(option, on):
     made, network = build(node(option, **changes(option, on))), model()
     assert made.penalty is None
+    assert (made.decay is None) is not (made.project is None)
     before = {name: each.detach().clone() for name, each in network.named_parameters()}
-    projected = made.project(dict(network.named_parameters()), LR)
+    projected = changed(made, dict(network.named_parameters()), LR)
     wanted = {name for name, each in before.items() if on == "all" or each.dim() > 1}
     assert projected.keys() == wanted
     for name, each in projected.items():
@@ -139,7 +145,7 @@ def test_decoupled_decay_is_that_of_adamw():
     network = model()
     weights = [each for each in network.parameters() if each.dim() > 1]
     made = build(node("weight_decay"))
-    projected = made.project(dict(network.named_parameters()), LR)
+    projected = made.decay(dict(network.named_parameters()), LR)
     for each in weights:
         each.grad = torch.zeros_like(each)
     optim.AdamW(weights, lr=LR, weight_decay=1e-2).step()
@@ -183,6 +189,24 @@ def test_repeated_proximal_steps_give_exact_zeros_and_a_subgradient_does_not():
     assert 0 < (network[0].weight == 0).double().mean() < 1
 
 
+@pytest.mark.parametrize("p", [1.0, 3.0, 50.0, 400.0])
+def test_lp_norm_of_high_powers_neither_vanishes_nor_overflows(p):
+    for scale in (1e-3, 1e3):
+        network = model()
+        for each in network.parameters():
+            each.data *= scale
+        total = penalized(network, build(node("lp_norm", p=p, strength=1.0)))
+        flat = np.concatenate([w.ravel() for w in arrays(network, "weights")]).astype(np.longdouble)
+        expected = (np.abs(flat) ** p).sum() ** (1 / np.longdouble(p))
+        assert float(total.detach()) == pytest.approx(float(expected), rel=1e-9)
+        gradient = torch.autograd.grad(total, network[0].weight)[0]
+        reference = np.sign(flat) * (np.abs(flat) / expected) ** (p - 1)
+        np.testing.assert_allclose(
+            gradient.flatten().numpy(), reference[: gradient.numel()].astype(float), rtol=1e-8,
+            atol=1e-300,
+        )  # fmt: skip
+
+
 def test_lp_norm_of_zeros_has_a_finite_gradient():
     network = model()
     for each in network.parameters():
@@ -200,8 +224,8 @@ def test_lanes_with_strengths_of_their_own_are_their_solo_selves(option):
 
     def of(parameters, number):
         made = given.factory(**given.arguments | {name: number})
-        if made.project is not None:
-            return made.project(parameters, LR)
+        if made.penalty is None:
+            return changed(made, parameters, LR)
         return made.penalty(lambda own, x: functional_call(skeleton, own, (x,)), parameters, X)
 
     each = [{key: p.detach() for key, p in network.named_parameters()} for network in networks]

@@ -158,6 +158,23 @@ def test_averages_stand_for_the_weights_inside_alone():
         assert all(map(torch.equal, state.averaged_tensors(), own))
 
 
+def test_averages_compete_among_themselves_for_the_best():
+    state = example(3)
+    state.averages["count"][0].zero_()
+    state.best = Best()
+    state.consider(0.1)
+    assert (state.best.value, state.best.averaged) == (0.1, False)
+    state.averages["count"][0].fill_(1.0)
+    state.consider(0.9)  # worse than the plain weights, but the first average
+    assert (state.best.value, state.best.averaged) == (0.9, True)
+    names = [name for name, each in state.model.state_dict().items() if each.is_floating_point()]
+    best = [state.best.weights[name] for name in names]
+    assert all(map(torch.equal, best, state.averages["mean"]))
+    state.consider(1.0)
+    state.consider(math.nan)
+    assert state.best.value == 0.9
+
+
 def test_without_best_weights_the_averages_are_the_result():
     state = example(3)
     state.best = Best()

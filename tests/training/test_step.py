@@ -60,7 +60,7 @@ def prepared(model, rule, *, averaging=None, seed=0, start=0, **given):
     average = averaging or Averaging(lambda tensors: {}, None)
     state.averages = average.init(state.averaged_tensors())
     rules = {"loss": partial(loss.cross_entropy, eps=0.0, alpha=0.0), "penalties": [],
-             "projections": [], "clips": [], "population": batch()[0]}  # fmt: skip
+             "decays": [], "projections": [], "clips": [], "population": batch()[0]}  # fmt: skip
     return state, prepare(
         state, Rules(optimizer=rule, average=average.update, seed=seed, **rules | given)
     )
@@ -280,17 +280,33 @@ def test_parts_draw_noise_of_their_own():
 
 def test_projections_come_after_the_update_in_turn():
     model, twin = network(), network()
-    decay = regularizer.weight_decay(strength=0.5, over="all").project
+    shrink = regularizer.proximal_l1(strength=0.5, over="all").project
     bound = regularizer.max_norm(limit=0.1).project
-    _, step = prepared(model, RULES["sgd"](), projections=[decay, bound])
+    _, step = prepared(model, RULES["sgd"](), projections=[shrink, bound])
     _, plain = prepared(twin, RULES["sgd"]())
     step(*batch(), 0.5, False)
     plain(*batch(), 0.5, False)
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter *= 1 - 0.1 * 0.5 * 0.5
-        for weight in (twin[0].weight, twin[3].weight):
-            weight *= (0.1 / weight.norm(dim=1, keepdim=True)).clamp(max=1)
+    expected = []
+    for parameter in twin.parameters():
+        shrunk = parameter.detach().sign() * (parameter.detach().abs() - 0.1 * 0.5 * 0.5).clamp(0)
+        if shrunk.dim() > 1:
+            shrunk = shrunk * (0.1 / shrunk.norm(dim=1, keepdim=True)).clamp(max=1)
+        expected.append(shrunk)
+    close(model.parameters(), expected)
+
+
+def test_adam_with_decoupled_decay_is_adamw():
+    model, twin = network(), network()
+    decay = regularizer.weight_decay(strength=0.3, over="all").decay
+    _, step = prepared(model, RULES["adam"](), decays=[decay])
+    other = torch.optim.AdamW(twin.parameters(), lr=0.01, betas=(0.9, 0.99), weight_decay=0.3)
+    for at in range(10):
+        x, y = batch(at)
+        step(x, y, 1.0, False)
+        twin[2].draw(len(x), rng.generator(9, "any"))
+        other.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        other.step()
     close(model.parameters(), twin.parameters())
 
 

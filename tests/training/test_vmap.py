@@ -16,8 +16,8 @@ from runner.assemble.initialize import initialize
 from runner.assemble.model import named
 from runner.assemble.settings import Settings
 from runner.assemble.unit import brick
-from runner.compose import compose
 from runner.components.output import Output
+from runner.compose import compose
 from runner.config import build, check, maker
 from runner.foundation import options, rng
 from runner.training.state import State
@@ -118,6 +118,7 @@ def rules(given, lr_scale=1.0):
     return Rules(
         loss=maker(given.loss),
         penalties=[each.penalty for each in regularizers if each.penalty],
+        decays=[each.decay for each in regularizers if each.decay],
         projections=[each.project for each in regularizers if each.project],
         clips=[maker(each) for each in given.clipping.values()],
         optimizer=optimizer._replace(hyper={**optimizer.hyper, "lr": lr}, in_place=None),
@@ -199,6 +200,10 @@ def together(given):
         own, direction = list(parameters.values()), [gradients[name] for name in names]
         for clip in obeyed.clips:
             direction = clip(direction, own)
+        decayed = dict(parameters)
+        for decay in obeyed.decays:
+            decayed |= decay(decayed, hyper["lr"])
+        own = list(decayed.values())
         updated, slots = optimizer.update(own, direction, slots, hyper, t)
         weights = dict(zip(names, updated, strict=True))
         for project in obeyed.projections:

@@ -59,11 +59,13 @@ class Tokens(nn.Module):
 
     def __init__(self, tokens: int, width: int):
         super().__init__()
-        self.places = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.shape = tokens, width
+        # Of one dimension: no weight of a layer, which regularizers and Muon act on.
+        self.places = nn.Parameter(0.02 * torch.randn(tokens * width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens, row by row, with what is learned for their places."""
-        return x.flatten(2).transpose(1, 2) + self.places
+        return x.flatten(2).transpose(1, 2) + self.places.view(self.shape)
 
 
 class Attention(nn.Module):
@@ -94,7 +96,8 @@ class Perceptron(nn.Module):
     """Map each token of (B, T, D) by itself: a unit, then a linear layer.
 
     The unit's layer is a convolution with a kernel of 1, the same map on (B, D, T), so that what
-    stands in a unit finds the features in the second dimension, as behind every other layer.
+    stands in a unit finds the features in the second dimension, as behind every other layer. A
+    normalization there takes its statistics over features and tokens, as in an image.
     """
 
     def __init__(self, width: int, hidden: int, unit: Unit):

@@ -32,7 +32,7 @@ def rprop(
 
     d is a weight's signed step, at first lr sign(g) by its first derivative other than 0; then
     same sign as in the beginning:  d <- grow d,    w <- w - d
-    another sign:                   w <- w + d,  d <- shrink d,  w <- w - d
+    another sign, or none:          w <- w + d,  d <- shrink d,  w <- w - d
     with |d| kept in [smallest, largest]. `clamps: signed` takes min and max of d itself, as the
     lecture's pseudo-code has it: a step below zero then turns round at a flip, and may run away.
 
