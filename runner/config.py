@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from runner.foundation import kinds
+from runner.foundation import kinds, options
 from runner.foundation.durations import Clock
 from runner.foundation.errors import Misconfigured, RunnerError, nearest, out_of_memory
 
@@ -163,8 +163,7 @@ class _Checker:
     def node(self, value: Any, key: str, group: str = "") -> Node | None:
         """Check a node by the signature of its own target."""
         if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
-            name = key.removeprefix(f"{group}.")
-            self._wrong(value, Node, key, f"choose it: {group}={name}" if group != key else "")
+            self._no_node(value, key, group)
             return None
         target = value["_target_"]
         if not target.startswith(self.trusted):
@@ -191,6 +190,23 @@ class _Checker:
         before = len(self.problems)
         arguments = self.section(options, factory, f"{key}.", named=target.rsplit(".", 1)[-1])
         return Node(key, factory, arguments) if len(self.problems) == before else None
+
+    def _no_node(self, value: Any, key: str, group: str) -> None:
+        """Note a value where an option should be, or the key of an option without its name."""
+        known = options.groups([options.own_folder()]).get(group, {})
+        name = key.rpartition(".")[2]
+        if not group:
+            self._wrong(value, Node, key)
+        elif key != group and name in known:
+            self._wrong(value, Node, key, f"choose it: {group}={name}")
+        elif key != group:
+            deeper = [each for each in self.keys if each.startswith(f"{group}.")
+                      and each.endswith(f".{name}") and each != key]  # fmt: skip
+            hint = f"did you mean '{deeper[0]}'?" if deeper else f"{group} has {', '.join(known)}"
+            self.problems.append(f"{key}: unknown key; {hint}")
+        else:
+            available = ", ".join(sorted(known))
+            self.problems.append(f"{key}: expected an option ({available}), got {_shown(value)}")
 
     def _refused(self, factory: Callable[..., Any], target: str, group: str) -> str:
         """Say why a trusted target may not stand in this place, or nothing."""

@@ -51,7 +51,7 @@ def execute(
                 Hook(1, recorder.record),
                 *saver.hooks(run, waiting),
             ]
-            recorder.start(run.clock.total, state)
+            recorder.start(run.clock.total, state, bool(len(run.data.splits["valid"])))
             train(state, advance, hooks, run.clock.total)
             recorder.stop()
             saver.save()
@@ -95,6 +95,8 @@ def _describe(run: Run, recorder: Recorder) -> None:
 def _finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
     """Evaluate every split once with the best weights and write the summary."""
     best_step = state.best.step if state.best.weights else state.step
+    if state.averages and not state.has_average:
+        recorder.terminal.warn("training ended before averaging.start: no weights were averaged")
     state.restore_best()
     run.settle()
     splits = [name for name in SPLITS if len(run.data.splits[name])]

@@ -30,7 +30,7 @@ def measures(
         if data.task == "regression":
             return fitted.targets.invert(outputs), fitted.targets.invert(targets)
         logits = output.logits(outputs)
-        one = logits.shape[1] == 1  # the log odds of the second class against the first
+        one = (logits.shape[1], data.outputs) == (1, 2)  # log odds of the second class
         return torch.cat([torch.zeros_like(logits), logits], 1) if one else logits, targets
 
     def totals(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ def blending(data: Data, output: Output) -> Callable[[Tensor, Tensor], Tensor]:
         return torch.einsum("kbc,k->bc", outputs, weights.to(outputs.dtype))
 
     def of_logits(outputs: Tensor, weights: Tensor) -> Tensor:
-        one = outputs.shape[2] == 1
+        one = (outputs.shape[2], data.outputs) == (1, 2)
         shares = outputs.sigmoid() if one else outputs.softmax(2)
         shares = mean(shares, weights).clamp(min=torch.finfo(outputs.dtype).tiny)
         return torch.logit(shares, eps=torch.finfo(outputs.dtype).eps) if one else shares.log()

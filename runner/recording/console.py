@@ -6,6 +6,7 @@ Names and values come from the user: they are printed as text, never read as mar
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from rich.text import Text
 from runner.foundation.errors import Unwritable
 from runner.foundation.files import unwritable
 
+ROWS_SHOWN = 20  # of a run without validation
 Layer = tuple[str, str, tuple[int, ...] | None, int, int]
 
 
@@ -33,6 +35,7 @@ class Terminal:
         self._log: Path | None = None
         self._kept: list[str] = []
         self._shown = 0.0
+        self._between = self._next = math.inf  # steps between rows shown without validation
 
     def keep_log(self, path: Path) -> None:
         """Copy what is printed, from the first line on, to a file."""
@@ -49,8 +52,10 @@ class Terminal:
         """Print a warning."""
         self.line(f"warning: {text}", "yellow")
 
-    def start(self, total: int, done: int) -> None:
-        """Begin to show progress through `total` steps."""
+    def start(self, total: int, done: int, validated: bool = True) -> None:
+        """Begin to show progress through `total` steps; without validation some rows are shown."""
+        self._between = math.inf if validated else total / ROWS_SHOWN
+        self._next = done + self._between
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             return
         self._progress = Progress(
@@ -76,7 +81,8 @@ class Terminal:
         text = "  ".join([*_shown(row), f"{rate:,.0f} samples/s"])
         if self._progress is not None:
             self._progress.update(self._task, row=text)
-        elif any(key.startswith("valid/") for key in row):
+        elif any(key.startswith("valid/") for key in row) or row["step"] >= self._next:
+            self._next += self._between
             self.console.print(Text(f"step {row['step']}  epoch {row['epoch']:g}  {text}"))
         self._append(f"step {row['step']}  epoch {row['epoch']:g}  {text}\n")
 

@@ -66,11 +66,11 @@ class Recorder:
         if images is not None:
             self.events.images("train/images", images)
 
-    def start(self, total: int, state: Any) -> None:
+    def start(self, total: int, state: Any, validated: bool = True) -> None:
         """Begin to measure time and to show progress."""
         self._seen, self._seconds = state.seen, self.stopwatch.total()
         self.stopwatch.go()
-        self.terminal.start(total, state.step)
+        self.terminal.start(total, state.step, validated)
 
     def record(self, state: Any, row: dict[str, Any]) -> None:
         """Write the row of this step, if it has one."""

@@ -318,6 +318,20 @@ MISTAKES = [
     ("clipping=norm clipping.norm.limit=-1", 2, "clipping.norm.limit: expected a number > 0"),
     ("optimizer=backtracking clipping=value", 2, "clipping: optimizer 'backtracking' takes"),
     ("clipping.norm.limit=1", 2, "choose it: clipping=norm"),
+    (
+        "clipping=norm clipping.limit=1",
+        2,
+        "clipping.limit: unknown key; did you mean 'clipping.norm",
+    ),
+    (
+        "dropout=0.5",
+        2,
+        "dropout: expected an option (classic, inverted, monte_carlo, none, spatial)",
+    ),
+    ("normalization=weight regularizer=l2", 2, "shrinking a direction changes nothing"),
+    ("normalization=batch regularizer=jacobian", 2, "samples see each other"),
+    ("dropout=spatial", 2, "there are no channels; use dropout=inverted"),
+    ("schedule=plateau schedule.metric=valid/accuracy", 2, "use schedule.better=higher"),
     ("clipping=norm clipping.norm.limit=0", 2, "clipping.norm.limit: expected a number > 0, got 0"),
     # schedule
     ("schedule.warmup=500steps trainer.steps=200", 2, "schedule: warmup 500 >= total 200 steps"),
@@ -430,6 +444,13 @@ WARNED = [
     ("optimizer=lbfgs", "optimizer 'lbfgs' is made for full batches; use sampler=full_batch"),
     ("output=softmax", "double softmax: loss 'cross_entropy' turns scores into probabilities"),
     ("normalization=batch trainer.accumulate=2", "batch statistics are taken of each part"),
+    ("normalization=batch optimizer=lbfgs sampler=full_batch", "runs the model several times"),
+    ("architecture=linear dropout=inverted", "architecture 'linear' has none of the runner's"),
+    (
+        "averaging=swa stopping=target stopping.metric=train/loss stopping.direction=at_most "
+        "stopping.value=9",
+        "no weights were averaged",
+    ),
 ]
 
 
@@ -444,6 +465,11 @@ def test_a_warning(runner, line: str, message: str) -> None:
 def test_a_warning_heeded_is_gone(runner) -> None:
     done = runner("optimizer=rprop", "sampler=full_batch", "trainer=quick")
     assert (done.code, "warning: " in done.out) == (0, False)
+
+
+def test_a_typed_budget_stands_instead_of_any_other(runner) -> None:
+    assert "train   48 steps" in runner("trainer=quick", "trainer.epochs=3").out
+    assert "train   2 steps" in runner("trainer=quick", "trainer.samples=100").out
 
 
 def test_all_mistakes_at_once(runner) -> None:

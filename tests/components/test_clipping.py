@@ -24,7 +24,7 @@ def adaptive(parameters, limit):
         for weight, gradient in rows:
             allowed = limit * max(float(weight.detach().norm()), 1e-3)
             if float(gradient.norm()) > allowed:
-                gradient *= allowed / gradient.norm()
+                gradient.mul_(allowed / gradient.norm())
 
 
 REFERENCES = {

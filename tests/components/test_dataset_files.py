@@ -190,7 +190,7 @@ BAD_FILES = {  # content, settings, what the message must say
     "named twice": (lines("1,2,3", header="a,a,y"), {}, "line 1: column 'a' is named twice"),
     "no name": (lines("1,2,3", header=",b,y"), {}, "column 1 has no name; name it, or list the"),
     "a word": (lines("1,2,0") + "1,two,0\n", {}, "line 7, column 'b': 'two' is no finite number, "),
-    "a decimal comma": ("a;b;y\n1,5;1;0\n1.5;1;1\n", {"delimiter": "semicolon"}, "not 1,5"),
+    "a decimal comma": ("a;b;y\n1,5;1;0\n1.5;1;1\n", {"delimiter": "semicolon"}, "write 1.5"),
     "infinity": (lines("inf,2,0", "1,2,1"), {}, "line 2, column 'a': 'inf' is no finite number"),
     "too large": (lines("1e39,2,0", "1,2,1"), {}, "column 'a': '1e39' is no finite number"),
     "underscores": (lines("1_0,2,0", "1,2,1"), {}, "column 'a': '1_0' is no finite number"),

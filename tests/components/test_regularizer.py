@@ -176,7 +176,7 @@ def test_a_jacobian_penalty_can_be_descended():
     with torch.no_grad():
         for each in network.parameters():
             if each.grad is not None:  # the last bias moves no derivative
-                each -= 1e-3 * each.grad
+                each.sub_(1e-3 * each.grad)
     assert penalized(network, made) < before
 
 

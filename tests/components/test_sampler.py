@@ -120,7 +120,7 @@ def test_consecutive_rows_stay_in_their_order():
 
 @pytest.mark.parametrize("option", ["minibatch", "with_replacement", "bootstrap"])
 def test_a_batch_that_no_epoch_fills_is_refused(option):
-    with pytest.raises(Misconfigured, match="trainer.batch_size 104 is more than the 103 rows"):
+    with pytest.raises(Misconfigured, match=r"trainer\.batch_size 104 is more than the 103 rows"):
         sampler(option, batch=ROWS + 1)
     assert sampler(option, batch=ROWS + 1, drop_last=False).steps == 1
 

@@ -89,6 +89,17 @@ def test_without_a_terminal_there_are_plain_lines_only():
     )
 
 
+def test_without_validation_about_twenty_rows_are_shown():
+    terminal = plain()
+    terminal.start(1000, 0, validated=False)
+    for step in range(10, 1001, 10):
+        terminal.row({"step": step, "epoch": step / 10, "train/loss": 0.5}, 1.0)
+    lines = shown(terminal).splitlines()
+    assert len(lines) == 20
+    assert lines[0].startswith("step 50 ")
+    assert lines[-1].startswith("step 1000 ")
+
+
 def test_without_a_terminal_long_lines_are_not_cut(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     Terminal().line("x" * 500)

@@ -197,7 +197,7 @@ def test_without_measure_no_norm_is_left():
 def test_tensors_keep_their_storage(name):
     model = network()
     state, step = prepared(model, RULES[name]())
-    tensors = [*model.parameters(), *sum(state.slots.values(), [])]
+    tensors = [*model.parameters(), *(each for slot in state.slots.values() for each in slot)]
     before = [(each.data_ptr(), each.detach().clone()) for each in tensors]
     step(*batch(), 1.0, False)
     for tensor, (place, value) in zip(tensors, before, strict=True):

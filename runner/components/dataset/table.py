@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import math
+import re
 from collections import Counter
 from csv import Error as FormatError
 from csv import reader
@@ -116,8 +117,11 @@ def _no_number(table: Table, name: str, wrong: list[int], one_hot: bool) -> str:
     """Say which cell of a column is no number, and what could be done."""
     cells = table.columns[name]
     problem = f"{table.place(wrong[0], name)}: {cells[wrong[0]][:40]!r} is no finite number"
+    comma = re.fullmatch(r"-?\d+,\d+", cells[wrong[0]].strip())
+    if comma:
+        return f"{problem}; write {cells[wrong[0]].strip().replace(',', '.')}"
     if len(wrong) < len(cells):
-        return f"{problem}, unlike {len(cells) - len(wrong)} others; write 1.5, not 1,5"
+        return f"{problem}, unlike {len(cells) - len(wrong)} others"
     if one_hot:
         return f"{problem}, and one-hot would give {len(set(cells))} columns; leave the column out"
     return f"{problem}; pass dataset.categorical=one_hot, or list others in dataset.features"
