@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.assemble.finished import Finished
+    from runner.execution.finished import Finished
 
 __all__ = ["load"]
 
@@ -21,9 +21,9 @@ def load(
     `run` is its directory, its id, or `last`. `trust` names packages of your own that its
     configuration calls; `device="cpu"` and the like say what differs on this machine.
     """
-    from runner.assemble.finished import finished
     from runner.cli import configure
     from runner.cli.reopen import settings_of
+    from runner.execution.finished import finished
     from runner.recording import directory
 
     given = configure.here([f"{key}={value}" for key, value in machine.items()])

@@ -27,11 +27,11 @@ from sklearn import datasets
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from runner import compose, config
-from runner.assemble import execute
-from runner.assemble import launch as launching
 from runner.assemble.run import optimizer_of
 from runner.assemble.settings import Settings
 from runner.components.schedule import Schedule
+from runner.execution import execute
+from runner.execution import launch as launching
 from runner.foundation import options
 from runner.foundation.errors import Interrupted, InUse, Unwritable
 from runner.foundation.files import locked, read_json

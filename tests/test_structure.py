@@ -26,6 +26,7 @@ ROWS = [
     {"studies"},
     {"search", "ensembles", "export"},
     {"sweeps"},
+    {"execution"},
     {"compose", "reports", "assemble"},
     {"config", "recording", "diagnosis"},
     {"training"},

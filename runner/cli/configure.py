@@ -129,8 +129,8 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     Raises `Misconfigured` with the mistakes of composing and of checking together.
     """
     from runner import compose, config
-    from runner.assemble.launch import Request
     from runner.assemble.settings import Settings
+    from runner.execution.launch import Request
 
     defaults = machine()
     trust = trusted(options, defaults)

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Rebuild the model and the data, load the best weights, print the table."""
-    from runner.assemble.finished import finished
+    from runner.execution.finished import finished
     from runner.recording.console import Terminal
     from runner.training.signals import raising
 

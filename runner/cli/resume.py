@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         if status.get("state") == "finished":
             terminal.line(f"{folder}: already finished (step {status.get('step')})")
             return 0
-        from runner.assemble.launch import resume
+        from runner.execution.launch import resume
 
         resume(settings, folder, terminal)
     return 0

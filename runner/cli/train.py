@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> int:
 
     with raising():
         settings, _, request = configured(options)
-        from runner.assemble.launch import announce, launch, named
         from runner.assemble.run import assemble
+        from runner.execution.launch import announce, launch, named
         from runner.recording.console import Terminal
 
         assembled = assemble(settings)

@@ -10,8 +10,6 @@ from sklearn import metrics as reference
 from sklearn.decomposition import PCA
 from torch import nn
 
-from runner.assemble.execute import advancing
-from runner.assemble.hooks import measuring
 from runner.assemble.run import assemble, optimizer_of
 from runner.assemble.settings import Settings
 from runner.assemble.unit import Brick, activation_gain
@@ -19,6 +17,8 @@ from runner.components.dataset import images
 from runner.components.normalization.batchwise import populations
 from runner.compose import compose
 from runner.config import check, check_node
+from runner.execution.execute import advancing
+from runner.execution.hooks import measuring
 from runner.foundation import options
 from runner.foundation.errors import BadData, Misconfigured
 from runner.recording.recorder import Stopwatch

@@ -126,6 +126,25 @@ def test_load_in_python(runner) -> None:
     assert loaded.metrics[-1]["step"] == 20
 
 
+def test_a_loaded_run_predicts_as_it_was_tested(runner) -> None:
+    import torch
+
+    import runner as package
+
+    runner("trainer=quick", "dropout=monte_carlo", "averaging=ema", "normalization=batch",
+           "normalization.inference=population")  # fmt: skip
+    loaded = package.load("last")
+    y = loaded.data.y[loaded.data.splits["test"]]
+    accuracy = (loaded.predict("test").argmax(1) == y).double().mean().item()
+    assert accuracy == pytest.approx(loaded.summary["test"]["accuracy"], abs=1e-12)
+    assert loaded.evaluate()["test"] == loaded.summary["test"]
+    x = loaded.preprocess(loaded.data.x[loaded.data.splits["test"]])
+    slim = loaded.folded()
+    assert not any(hasattr(module, "running_mean") for module in slim.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(slim(x), loaded.model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_budgets(runner) -> None:
     runner("trainer.steps=7", "name=steps")
     runner("trainer.epochs=2", "name=epochs")

@@ -13,11 +13,11 @@ import torch
 import yaml
 
 from runner.assemble.budget import batch_size
-from runner.assemble.execute import CHECKPOINT_PARTS, execute
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.assemble.summary import summarize
 from runner.components.dataset.data import SPLITS
+from runner.execution.execute import CHECKPOINT_PARTS, execute
 from runner.foundation.durations import ENDLESS
 from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
 from runner.foundation.files import locked, read_json, read_yaml, write_atomic

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from runner.assemble.hooks import measuring, periods, refuse_nonfinite
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
+from runner.execution.hooks import measuring, periods, refuse_nonfinite
 from runner.foundation.errors import Interrupted
 from runner.recording import directory
 from runner.recording.console import Terminal

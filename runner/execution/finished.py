@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.assemble.execute import CHECKPOINT_PARTS
 from runner.assemble.fold import folded
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS, Data
+from runner.execution.execute import CHECKPOINT_PARTS
 from runner.foundation.files import read_json, read_yaml
 from runner.recording import directory
 from runner.training import checkpoints

@@ -1,0 +1,1 @@
+"""From an assembled run to its record: train, save, resume, read back."""
