@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ def prepare(state: State, rules: Rules) -> Callable[[Tensor, Tensor, float, bool
     parameters = dict(model.named_parameters())
     tensors = list(parameters.values())
     draw, collect = _drawing(model, rules, tensors[0].device), collecting(model, rules.population)
-    minimized = _minimized(model, parameters, rules)
+    minimized = _minimized(model, parameters, tensors, rules)
     take = _by_objective if optimizer.needs == "objective" else _by_gradient
     update = take(tensors, minimized, draw, rules)
     write = optimizer.in_place or _written_back(optimizer.update)
@@ -90,12 +91,13 @@ def prepare(state: State, rules: Rules) -> Callable[[Tensor, Tensor, float, bool
         outcome, direction, norm = update(x, y, state.step, measure)
         state.gradient_norm = norm if measure else state.gradient_norm
         lr = optimizer.hyper["lr"] * factor
-        _projected(parameters, rules.decays, lr)
+        if rules.decays:
+            _projected(parameters, rules.decays, lr)
         write(tensors, direction, state.slots, {**optimizer.hyper, "lr": lr}, state.step + 1)
-        _projected(parameters, rules.projections, lr)
-        with torch.no_grad():
-            if state.averages:
-                _put(state.averages, rules.average(state.averages, averaged, state.step + 1))
+        if rules.projections:
+            _projected(parameters, rules.projections, lr)
+        if state.averages:
+            _averaged(state.averages, rules, averaged, state.step + 1)
         state.step += 1
         state.seen += len(x)
         return outcome
@@ -169,10 +171,9 @@ def _by_objective(
 
 
 def _minimized(
-    model: nn.Module, parameters: Mapping[str, Tensor], rules: Rules
+    model: nn.Module, parameters: Mapping[str, Tensor], own: Sequence[Tensor], rules: Rules
 ) -> Callable[..., tuple[Tensor, Outcome]]:
     """Return `minimized(tensors, x, y)`, a plain call where the tensors are the model's own."""
-    own = list(parameters.values())
     device = own[0].device.type
     forward = functools.partial(torch.autocast, device, torch.bfloat16)
     casting = forward if rules.autocast else contextlib.nullcontext
@@ -183,7 +184,7 @@ def _minimized(
         return torch.func.functional_call(model, dict(given), (x,))
 
     def minimized(given: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Outcome]:
-        same = all(ours is theirs for ours, theirs in zip(own, given, strict=True))
+        same = given is own or all(map(operator.is_, own, given))
         named = parameters if same else dict(zip(parameters, given, strict=True))
         with casting():
             return objective(apply, named, x, y, rules.loss, rules.penalties)
@@ -260,6 +261,12 @@ def _projected(parameters: Mapping[str, Tensor], rules: Sequence[Project], lr: f
     for rule in rules:
         for name, tensor in rule(parameters, lr).items():
             parameters[name].copy_(tensor)
+
+
+@torch.no_grad()
+def _averaged(averages: dict[str, list[Tensor]], rules: Rules, own: list[Tensor], t: int) -> None:
+    """Let the weights of this step go into the averages."""
+    _put(averages, rules.average(averages, own, t))
 
 
 def _put(kept: dict[str, list[Tensor]], fresh: Mapping[str, Sequence[Tensor]]) -> None:

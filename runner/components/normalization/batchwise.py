@@ -107,9 +107,10 @@ class BatchNorm(_Scaled):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize by the batch in training, by running statistics otherwise."""
         rows, mean, var = in_rows(x, self.flat), self.running_mean, self.running_var
-        return F.batch_norm(
+        normal = F.batch_norm(
             rows, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps
-        ).reshape(x.shape)
+        )
+        return normal if rows is x else normal.reshape(x.shape)  # each view costs a gradient
 
     def extra_repr(self) -> str:
         """Return the settings for `print(model)`."""
