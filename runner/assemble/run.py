@@ -283,6 +283,7 @@ def _goal(run: Run, higher: frozenset[str]) -> tuple[str, float]:
         raise Misconfigured(f"objective: no metric '{goal}'{did_you_mean(goal, names)}{available}")
     if not run.settings.hooks:  # what those log is known when they run
         _refuse_unlogged(run, [*names, "lr", "gradient/norm"])
+    if run.schedule.watches in names:
         _refuse_backwards(run, higher)
     return goal, -1.0 if goal.partition("/")[2] in higher else 1.0
 
@@ -291,7 +292,7 @@ def _refuse_backwards(run: Run, higher: frozenset[str]) -> None:
     """Raise `Misconfigured` if the schedule takes a metric's getting better for getting worse."""
     metric, taken = run.schedule.watches, run.settings.schedule.arguments.get("better")
     better = "higher" if str(metric).partition("/")[2] in higher else "lower"
-    if metric not in (None, "objective") and taken not in (None, better):
+    if taken not in (None, better):
         raise Misconfigured(
             f"schedule.better: '{metric}' is better when {better}; use schedule.better={better}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -102,13 +103,14 @@ def widened(layer: nn.Module, pieces: int) -> nn.Module:
         bias = layer.bias is not None
         return nn.Linear(layer.in_features, pieces * layer.out_features, bias)
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        return type(layer)(
+        kind: Any = type(layer)
+        return kind(
             layer.in_channels,
             pieces * layer.out_channels,
-            layer.kernel_size,  # type: ignore[arg-type]
-            layer.stride,  # type: ignore[arg-type]
-            layer.padding,  # type: ignore[arg-type]
-            layer.dilation,  # type: ignore[arg-type]
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
             layer.groups,
             layer.bias is not None,
             layer.padding_mode,

@@ -10,8 +10,6 @@ factor, e the `floor`: the share of the learning rate that is never undercut.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from runner.foundation.durations import ENDLESS, Duration, Period
 from runner.foundation.ranges import Count, Fraction, KeepProbability, NonNegative, Positive
+from runner.foundation.signatures import extended
 from runner.foundation.watching import logged, where
 
 State = dict[str, Any]
@@ -72,7 +71,6 @@ def warmed(rule: Callable[..., Schedule]) -> Callable[..., Schedule]:
     during the warm-up it does not see.
     """
 
-    @functools.wraps(rule)
     def factory(total: int, *, warmup: Duration, **options: Any) -> Schedule:
         if warmup >= total:
             raise ValueError(f"warmup {warmup} >= total {total} steps")
@@ -89,11 +87,7 @@ def warmed(rule: Callable[..., Schedule]) -> Callable[..., Schedule]:
 
         return schedule._replace(at=at, observe=observe)
 
-    made: Any = factory
-    own = inspect.signature(rule)
-    further = inspect.Parameter("warmup", inspect.Parameter.KEYWORD_ONLY, annotation=Duration)
-    made.__signature__ = own.replace(parameters=[*own.parameters.values(), further])
-    return factory
+    return extended(factory, rule, positional=True, warmup=Duration)
 
 
 # ---- schedules that could go on forever -------------------------------------------------------

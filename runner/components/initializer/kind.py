@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Generator, Tensor, nn
 
 from runner.foundation.ranges import Finite
+from runner.foundation.signatures import extended
 
 Fill = Callable[[Tensor, float, Generator], None]
 FillBias = Callable[[Tensor, Tensor, Generator], None]
@@ -41,12 +41,7 @@ class Initializer(NamedTuple):
 def initializer(fill: Callable[..., None]) -> Callable[..., Initializer]:
     """Turn `(weight, activation_gain, generator, *, ...)` into a factory that also takes `bias`."""
 
-    @functools.wraps(fill)
     def factory(*, bias: Finite, **arguments: Any) -> Initializer:
         return Initializer(functools.partial(fill, **arguments), bias)
 
-    only = inspect.Parameter.KEYWORD_ONLY
-    own = [each for each in inspect.signature(fill).parameters.values() if each.kind is only]
-    bias = inspect.Parameter("bias", only, annotation=Finite)
-    factory.__signature__ = inspect.Signature([*own, bias])  # type: ignore[attr-defined]
-    return factory
+    return extended(factory, fill, bias=Finite)

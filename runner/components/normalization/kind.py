@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from runner.foundation.ranges import Natural
+from runner.foundation.signatures import extended
 
 Position = Literal["before", "after"]
 Layers = Literal["all"] | list[Natural]
@@ -31,15 +31,10 @@ class Normalization(NamedTuple):
 def normalization(make: Callable[..., nn.Module]) -> Callable[..., Normalization]:
     """Turn `(layer, *, ...) -> module` into a factory that also takes `position` and `layers`."""
 
-    @functools.wraps(make)
     def factory(*, position: Position, layers: Layers, **arguments: Any) -> Normalization:
         return Normalization(functools.partial(make, **arguments), position, layers)
 
-    only, kinds = inspect.Parameter.KEYWORD_ONLY, {"position": Position, "layers": Layers}
-    own = [each for each in inspect.signature(make).parameters.values() if each.kind is only]
-    added = [inspect.Parameter(name, only, annotation=kind) for name, kind in kinds.items()]
-    factory.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-    return factory
+    return extended(factory, make, position=Position, layers=Layers)
 
 
 def width(layer: nn.Module) -> int:
