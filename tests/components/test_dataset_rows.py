@@ -71,7 +71,7 @@ def test_every_data_set_takes_the_shared_keywords():
     assert len(OPTIONS) >= 11
     for name, node in OPTIONS.items():
         parameters = list(parameters_of(node["_target_"]))
-        assert parameters[: len(SHARED)] == SHARED, name
+        assert parameters[-len(SHARED) :] == SHARED, name
         assert list(node)[-len(SHARED) :] == SHARED, f"{name}: shared keywords stand last"
 
 
@@ -177,7 +177,7 @@ def test_generated_data_is_given_the_seed():
     assert torch.equal(first.x, again.x)
     assert not torch.equal(first.x, other.x)
     parameters = inspect.signature(made).parameters
-    assert list(parameters) == [*SHARED, "samples"]
+    assert list(parameters) == ["samples", *SHARED]
     assert {each.kind for each in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 

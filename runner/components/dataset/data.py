@@ -6,7 +6,6 @@ the signature of each factory in `conf/dataset` still is its whole schema.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from runner.components.dataset import rows
 from runner.components.dataset.rows import Balance, Several, Share
 from runner.foundation.errors import BadData, Misconfigured
 from runner.foundation.ranges import Fraction, ProperFraction, Seed
+from runner.foundation.signatures import extended
 
 Task = Literal["classification", "regression"]
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
@@ -110,9 +110,7 @@ def split(loader: Loader) -> Loader:
         return replace(data, warnings=(*data.warnings, *_odd(data)))
 
     shared = list(inspect.signature(factory, eval_str=True).parameters.values())[:-1]
-    options = [each for each in own.values() if each not in positional]
-    factory.__signature__ = inspect.Signature([*shared, *options])  # type: ignore[attr-defined]
-    return functools.update_wrapper(factory, loader)
+    return extended(factory, loader, **{each.name: each.annotation for each in shared})
 
 
 def locate(path: str) -> Path:
