@@ -24,17 +24,19 @@ class Averaging(NamedTuple):
     init    tensors -> averages: "mean", one tensor for each, and "count", how many weights went
             into it; empty for no average at all
     update  (averages, tensors, t) -> averages, after update t = 1, 2, ...
+    due     t -> whether the weights after this update go into the averages
     statistics_anew  whether statistics of batch norm are taken anew for the finished average
     """
 
     init: Callable[[Sequence[Tensor]], Averages]
-    update: Callable[[Averages, Sequence[Tensor], int], Averages]
+    update: Callable[[Averages, Sequence[Tensor], float], Averages]
+    due: Callable[[int], bool] = lambda t: True
     statistics_anew: bool = False
 
 
 def none() -> Averaging:
     """Use the weights as they are."""
-    return Averaging(lambda tensors: {}, lambda averages, tensors, t: averages)
+    return Averaging(lambda tensors: {}, lambda averages, tensors, t: averages, lambda t: False)
 
 
 def ema(*, decay: ProperFraction) -> Averaging:
@@ -45,7 +47,7 @@ def ema(*, decay: ProperFraction) -> Averaging:
     (1 - decay) sum_k decay^(t-k) w_k / (1 - decay^t).
     """
 
-    def update(averages: Averages, tensors: Sequence[Tensor], t: int) -> Averages:
+    def update(averages: Averages, tensors: Sequence[Tensor], t: float) -> Averages:
         count = averages["count"][0] + 1
         share = (1 - decay) / (1 - decay**count)  # of the newest; 1 for the first
         return _moved(averages, tensors, share, count)
@@ -60,13 +62,14 @@ def swa(*, start: Duration, every: Period) -> Averaging:
     part of the run keeps the weights moving; statistics of batch norm are taken anew at the end.
     """
 
-    def update(averages: Averages, tensors: Sequence[Tensor], t: int) -> Averages:
-        if t < start or (t - start) % every:
-            return averages
+    def due(t: int) -> bool:
+        return t >= start and (t - start) % every == 0
+
+    def update(averages: Averages, tensors: Sequence[Tensor], t: float) -> Averages:
         count = averages["count"][0] + 1
         return _moved(averages, tensors, 1 / count, count)
 
-    return Averaging(_zeros, update, statistics_anew=True)
+    return Averaging(_zeros, update, due, statistics_anew=True)
 
 
 def _zeros(tensors: Sequence[Tensor]) -> Averages:

@@ -101,6 +101,19 @@ class State:
                 "\n".join([f"the checkpoint is for another model ({len(wrong)} differ):", *lines])
             )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that a step changes in place, by name."""
+        lists = {"slots": self.slots, "averages": self.averages}
+        parts = {
+            f"{part}.{name}.{at}": tensor
+            for part, slots in lists.items()
+            if isinstance(slots, dict)
+            for name, tensors in slots.items()
+            for at, tensor in enumerate(tensors)
+        }
+        own = self.model.state_dict(keep_vars=True)
+        return {**{f"model.{name}": tensor for name, tensor in own.items()}, **parts}
+
     def averaged_tensors(self) -> list[Tensor]:
         """Return what an average of weights is taken of: parameters, and statistics of layers."""
         state = self.model.state_dict(keep_vars=True)

@@ -12,13 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.foundation import rng
+from runner.training.noise import noise_of, part_sizes
 from runner.training.state import Outcome, State
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[Callable[..., Tensor], Mapping[str, Tensor], Tensor], Tensor]
 Project = Callable[[Mapping[str, Tensor], float], Mapping[str, Tensor]]
 Clip = Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+Function = Callable[..., Sequence[Tensor]]
+Ready = Callable[[Function, Sequence[Tensor]], Function]
+Step = Callable[[Tensor, Tensor, float, bool], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,8 @@ class Rules:
     """What a step obeys; each part is given as a value, none is imported here.
 
     optimizer  hyper, init, update, needs, in_place (`runner.components.optimizer`)
-    average    (averages, tensors, t) -> averages, after each update
+    averaging  update, due (`runner.components.averaging`)
+    whole      every step is one function, of plain arithmetic: what a compiler makes most of
     population the inputs of the whole training set, for layers that normalize by it
     accumulate in how many parts a batch is run, to spare memory
     """
@@ -37,11 +41,12 @@ class Rules:
     projections: Sequence[Project]
     clips: Sequence[Clip]
     optimizer: Any
-    average: Callable[..., dict[str, list[Tensor]]]
+    averaging: Any
     population: Tensor
     seed: int
     autocast: bool = False
     accumulate: int = 1
+    whole: bool = False
 
 
 def objective(
@@ -70,39 +75,50 @@ def wide(outputs: Tensor) -> Tensor:
     return outputs.float() if outputs.dtype is torch.bfloat16 else outputs
 
 
-def prepare(state: State, rules: Rules) -> Callable[[Tensor, Tensor, float, bool], Outcome]:
+def prepare(state: State, rules: Rules, ready: Ready | None = None) -> Step:
     """Return `step(x, y, factor, measure)`: one update of the state's model, in place.
 
     `factor` multiplies the learning rate. With `measure` the norm of the gradient, before
     clipping, is left in `state.gradient_norm`. The state's tensors keep their storage.
+
+    All that depends on tensors alone is one function of x, y, the learning rate, the number t of
+    the update, and the noise of layers and penalties; `ready(function, inputs)` may return a
+    faster one that does the same for inputs of these shapes.
     """
     model, optimizer = state.model, rules.optimizer
-    parameters = dict(model.named_parameters())
-    tensors = list(parameters.values())
-    draw, collect = _drawing(model, rules, tensors[0].device), collecting(model, rules.population)
-    minimized = _minimized(model, parameters, tensors, rules)
-    take = _by_objective if optimizer.needs == "objective" else _by_gradient
-    update = take(tensors, minimized, draw, rules)
-    write = optimizer.in_place or _written_back(optimizer.update)
-    averaged = state.averaged_tensors()
+    device = next(model.parameters()).device
+    collect = collecting(model, rules.population)
+    noisy = [*model.modules(), *rules.penalties]
+    draw, place = noise_of(noisy, rules.seed, rules.accumulate, device)
+    update = _updating(state, rules, place)
+    lr, t = torch.zeros(2, dtype=torch.float64, device=device)
+    variants: dict[Any, Function] = {}
 
     def step(x: Tensor, y: Tensor, factor: float, measure: bool) -> Outcome:
         collect()
-        outcome, direction, norm = update(x, y, state.step, measure)
-        state.gradient_norm = norm if measure else state.gradient_norm
-        lr = optimizer.hyper["lr"] * factor
-        if rules.decays:
-            _projected(parameters, rules.decays, lr)
-        write(tensors, direction, state.slots, {**optimizer.hyper, "lr": lr}, state.step + 1)
-        if rules.projections:
-            _projected(parameters, rules.projections, lr)
-        if state.averages:
-            _averaged(state.averages, rules, averaged, state.step + 1)
+        noise = draw(state.step, len(x))
         state.step += 1
         state.seen += len(x)
-        return outcome
+        rate = optimizer.hyper["lr"] * factor
+        averaging = bool(state.averages) and rules.averaging.due(state.step)
+        if not is_traceable(state, optimizer):
+            result = update(measure, averaging, x, y, rate, state.step, *noise)
+        else:
+            inputs = (x, y, lr.fill_(rate), t.fill_(state.step), *noise)
+            variant = measure or rules.whole, averaging, x.shape, y.shape
+            if variant not in variants:
+                function = functools.partial(update, *variant[:2])
+                variants[variant] = ready(function, inputs) if ready else function
+            result = variants[variant](*inputs)
+        state.gradient_norm = result[2] if measure else state.gradient_norm
+        return Outcome(result[0], result[1], y)
 
     return step
+
+
+def is_traceable(state: State, optimizer: Any) -> bool:
+    """Tell whether the update is a function of tensors: no search, no state in objects."""
+    return optimizer.needs == "gradient" and isinstance(state.slots, dict)
 
 
 def length(tensors: Sequence[Tensor]) -> Tensor:
@@ -110,64 +126,96 @@ def length(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([each.norm() for each in tensors]).norm()
 
 
+def _updating(state: State, rules: Rules, place: Callable[[Sequence[Tensor]], None]) -> Function:
+    """Return `update(measure, averaging, x, y, lr, t, *noise)`, which changes the state's tensors.
+
+    It returns loss, outputs and, to be measured, the norm of the gradient.
+    """
+    model, optimizer = state.model, rules.optimizer
+    parameters = dict(model.named_parameters())
+    tensors = list(parameters.values())
+    averaged = state.averaged_tensors()
+    minimized = _minimized(model, parameters, tensors, rules)
+    by = _by_objective if optimizer.needs == "objective" else _by_gradient
+    direct = by(tensors, minimized, place, rules)
+    in_place = None if rules.whole else optimizer.in_place
+    write = in_place or _written_back(optimizer.update)
+
+    def update(
+        measure: bool, averaging: bool, x: Tensor, y: Tensor, lr: Any, t: Any, *noise: Tensor
+    ) -> list[Tensor]:
+        loss, outputs, direction, norm = direct(x, y, noise, measure)
+        if rules.decays:
+            _projected(parameters, rules.decays, lr)
+        write(tensors, direction, state.slots, {**optimizer.hyper, "lr": lr}, t)
+        if rules.projections:
+            _projected(parameters, rules.projections, lr)
+        if averaging:
+            _averaged(state.averages, rules, averaged, t)
+        return [loss, outputs, *norm]
+
+    return update
+
+
 def _by_gradient(
     tensors: list[nn.Parameter],
     minimized: Callable[..., tuple[Tensor, Outcome]],
-    draw: Callable[[int], Callable[[int], None]],
+    place: Callable[[Sequence[Tensor]], None],
     rules: Rules,
-) -> Callable[..., tuple[Outcome, Sequence[Tensor], Tensor | None]]:
-    """Return a function that gives outcome, clipped gradient and, if asked, its norm before."""
+) -> Callable[..., tuple[Tensor, Tensor, Sequence[Tensor], list[Tensor]]]:
+    """Return a function that gives loss, outputs, clipped gradient and, if asked, its norm."""
 
-    def gradient(x: Tensor, y: Tensor, fresh: Callable[[int], None]) -> tuple[Outcome, Any]:
-        fresh(len(x))
+    def gradient(x: Tensor, y: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, Tensor, Any]:
+        place(noise)
         total, outcome = minimized(tensors, x, y)
-        return outcome, torch.autograd.grad(total, tensors)
+        return outcome.loss, outcome.outputs, torch.autograd.grad(total, tensors)
 
-    def in_parts(x: Tensor, y: Tensor, fresh: Callable[[int], None]) -> tuple[Outcome, Any]:
+    def in_parts(x: Tensor, y: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, Tensor, Any]:
+        sizes = part_sizes(len(x), rules.accumulate)
+        each = len(noise) // len(sizes)
         parts = [
-            (len(rows) / len(x), *gradient(rows, targets, fresh))
-            for rows, targets in zip(
-                x.tensor_split(rules.accumulate), y.tensor_split(rules.accumulate), strict=True
+            (size / len(x), *gradient(rows, targets, noise[at * each : (at + 1) * each]))
+            for at, (size, rows, targets) in enumerate(
+                zip(sizes, x.split(sizes), y.split(sizes), strict=True)
             )
-            if len(rows)
         ]
-        outputs, targets = (torch.cat([outcome[at] for _, outcome, _ in parts]) for at in (1, 2))
-        mean = sum((outcome.loss * share for share, outcome, _ in parts), outputs.new_zeros(()))
-        scaled = [[each * share for each in gradients] for share, _, gradients in parts]
-        return Outcome(mean, outputs, targets), [sum(each) for each in zip(*scaled, strict=True)]
+        outputs = torch.cat([part[2] for part in parts])
+        loss = sum((loss * share for share, loss, _, _ in parts), outputs.new_zeros(()))
+        scaled = [[each * share for each in gradients] for share, _, _, gradients in parts]
+        return loss, outputs, [sum(each) for each in zip(*scaled, strict=True)]
 
     compute = gradient if rules.accumulate == 1 else in_parts
 
-    def update(
-        x: Tensor, y: Tensor, step: int, measure: bool
-    ) -> tuple[Outcome, Sequence[Tensor], Tensor | None]:
-        outcome, raw = compute(x, y, draw(step))
+    def direct(
+        x: Tensor, y: Tensor, noise: Sequence[Tensor], measure: bool
+    ) -> tuple[Tensor, Tensor, Sequence[Tensor], list[Tensor]]:
+        loss, outputs, raw = compute(x, y, noise)
         gradients: Sequence[Tensor] = list(map(_laid_out_as, raw, tensors))
-        norm = length(gradients) if measure else None
+        norm = [length(gradients)] if measure else []
         for clip in rules.clips:
             gradients = clip(gradients, tensors)
-        return outcome, gradients, norm
+        return loss, outputs, gradients, norm
 
-    return update
+    return direct
 
 
 def _by_objective(
     tensors: list[nn.Parameter],
     minimized: Callable[..., tuple[Tensor, Outcome]],
-    draw: Callable[[int], Callable[[int], None]],
+    place: Callable[[Sequence[Tensor]], None],
     rules: Rules,
-) -> Callable[..., tuple[Outcome, Callable[..., Tensor], Tensor | None]]:
-    """Return a function that gives outcome and the objective of this batch, noise held fixed."""
+) -> Callable[..., tuple[Tensor, Tensor, Callable[..., Tensor], list[Tensor]]]:
+    """Return a function that gives loss, outputs and the objective of this batch, noise fixed."""
 
-    def update(
-        x: Tensor, y: Tensor, step: int, measure: bool
-    ) -> tuple[Outcome, Callable[..., Tensor], Tensor | None]:
-        draw(step)(len(x))
+    def direct(
+        x: Tensor, y: Tensor, noise: Sequence[Tensor], measure: bool
+    ) -> tuple[Tensor, Tensor, Callable[..., Tensor], list[Tensor]]:
+        place(noise)
         total, outcome = minimized(tensors, x, y)
-        norm = length(torch.autograd.grad(total, tensors)) if measure else None
-        return outcome, lambda given: minimized(given, x, y)[0], norm
+        norm = [length(torch.autograd.grad(total, tensors))] if measure else []
+        return outcome.loss, outcome.outputs, lambda given: minimized(given, x, y)[0], norm
 
-    return update
+    return direct
 
 
 def _minimized(
@@ -190,25 +238,6 @@ def _minimized(
             return objective(apply, named, x, y, rules.loss, rules.penalties)
 
     return minimized
-
-
-def _drawing(
-    model: nn.Module, rules: Rules, device: torch.device
-) -> Callable[[int], Callable[[int], None]]:
-    """Return `draw(step)(count)`: fresh noise for every module and penalty that wants some."""
-    candidates = [*model.modules(), *rules.penalties]
-    noisy: list[Any] = [each for each in candidates if hasattr(each, "draw")]
-
-    def draw(step: int) -> Callable[[int], None]:
-        generator = rng.generator(rules.seed, "dropout", step, device)
-
-        def fresh(count: int) -> None:
-            for module in noisy:
-                module.draw(count, generator)
-
-        return fresh
-
-    return draw if noisy else lambda step: lambda count: None
 
 
 def collecting(model: nn.Module, population: Tensor) -> Callable[[], None]:
@@ -245,7 +274,7 @@ def _laid_out_as(gradient: Tensor, parameter: Tensor) -> Tensor:
 def _written_back(update: Callable[..., Any]) -> Callable[..., None]:
     """Apply a pure update and write its results in place."""
 
-    def write(parameters: Sequence[Tensor], direction: Any, slots: Any, hyper: Any, t: int) -> None:
+    def write(parameters: Sequence[Tensor], direction: Any, slots: Any, hyper: Any, t: Any) -> None:
         with torch.no_grad():
             updated, remembered = update(parameters, direction, slots, hyper, t)
             for parameter, tensor in zip(parameters, updated, strict=True):
@@ -256,7 +285,7 @@ def _written_back(update: Callable[..., Any]) -> Callable[..., None]:
 
 
 @torch.no_grad()
-def _projected(parameters: Mapping[str, Tensor], rules: Sequence[Project], lr: float) -> None:
+def _projected(parameters: Mapping[str, Tensor], rules: Sequence[Project], lr: Any) -> None:
     """Let each rule in turn change parameters in place."""
     for rule in rules:
         for name, tensor in rule(parameters, lr).items():
@@ -264,9 +293,9 @@ def _projected(parameters: Mapping[str, Tensor], rules: Sequence[Project], lr: f
 
 
 @torch.no_grad()
-def _averaged(averages: dict[str, list[Tensor]], rules: Rules, own: list[Tensor], t: int) -> None:
+def _averaged(averages: dict[str, list[Tensor]], rules: Rules, own: list[Tensor], t: Any) -> None:
     """Let the weights of this step go into the averages."""
-    _put(averages, rules.average(averages, own, t))
+    _put(averages, rules.averaging.update(averages, own, t))
 
 
 def _put(kept: dict[str, list[Tensor]], fresh: Mapping[str, Sequence[Tensor]]) -> None:

@@ -33,7 +33,8 @@ def weights(t, lane=0):
 def averaged(made, steps=STEPS):
     averages = made.init(weights(0))
     for t in range(1, steps + 1):
-        averages = made.update(averages, weights(t), t)
+        if made.due(t):
+            averages = made.update(averages, weights(t), t)
     return averages
 
 

@@ -57,12 +57,12 @@ def batch(step: int = 0):
 
 def prepared(model, rule, *, averaging=None, seed=0, start=0, **given):
     state = State(model, rule.init(list(model.parameters())), {}, {}, step=start)
-    average = averaging or Averaging(lambda tensors: {}, None)
+    average = averaging or Averaging(lambda tensors: {}, None, lambda t: False)
     state.averages = average.init(state.averaged_tensors())
     rules = {"loss": partial(loss.cross_entropy, eps=0.0, alpha=0.0), "penalties": [],
              "decays": [], "projections": [], "clips": [], "population": batch()[0]}  # fmt: skip
     return state, prepare(
-        state, Rules(optimizer=rule, average=average.update, seed=seed, **rules | given)
+        state, Rules(optimizer=rule, averaging=average, seed=seed, **rules | given)
     )
 
 

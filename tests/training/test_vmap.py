@@ -122,7 +122,7 @@ def rules(given, lr_scale=1.0):
         projections=[each.project for each in regularizers if each.project],
         clips=[maker(each) for each in given.clipping.values()],
         optimizer=optimizer._replace(hyper={**optimizer.hyper, "lr": lr}, in_place=None),
-        average=averaging.update,
+        averaging=averaging,
         population=torch.zeros(1),
         seed=0,
     ), averaging

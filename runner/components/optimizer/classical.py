@@ -11,6 +11,7 @@ from runner.components.optimizer.kind import (
     Slot,
     Slots,
     Tensors,
+    as_kernels_take,
     by_tensor,
     zeros,
 )
@@ -29,8 +30,8 @@ def sgd(*, lr: Positive) -> Optimizer:
         return w - hyper["lr"] * g, slot
 
     @torch.no_grad()
-    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int) -> None:
-        torch._foreach_add_(ws, gs, alpha=-hyper["lr"])
+    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: float) -> None:
+        _fused(ws, gs, [], hyper["lr"])
 
     return Optimizer({"lr": lr}, zeros(), by_tensor(rule), in_place=in_place)
 
@@ -54,23 +55,12 @@ def momentum(*, lr: Positive, momentum: ProperFraction, nesterov: bool) -> Optim
         return w - hyper["lr"] * step, {"velocity": velocity}
 
     @torch.no_grad()
-    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int) -> None:
+    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: float) -> None:
         if not hyper["momentum"]:  # torch's kernel knows no buffer then
             torch._foreach_copy_(slots["velocity"], gs)
-            torch._foreach_add_(ws, gs, alpha=-hyper["lr"])
+            _fused(ws, gs, [], hyper["lr"])
             return
-        torch._fused_sgd_(
-            ws,
-            gs,
-            slots["velocity"],
-            weight_decay=0.0,
-            momentum=hyper["momentum"],
-            lr=hyper["lr"],
-            dampening=0.0,
-            nesterov=nesterov,
-            maximize=False,
-            is_first_step=False,
-        )
+        _fused(ws, gs, slots["velocity"], hyper["lr"], hyper["momentum"], nesterov)
 
     hyper = {"lr": lr, "momentum": momentum}
     return Optimizer(hyper, zeros("velocity"), by_tensor(rule), in_place=in_place)
@@ -88,10 +78,33 @@ def momentum_lecture(*, lr: Positive, momentum: ProperFraction) -> Optimizer:
         return w + displacement, {"displacement": displacement}
 
     @torch.no_grad()
-    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int) -> None:
+    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: float) -> None:
         torch._foreach_mul_(slots["displacement"], hyper["momentum"])
-        torch._foreach_add_(slots["displacement"], gs, alpha=-hyper["lr"])
+        torch._foreach_sub_(slots["displacement"], torch._foreach_mul(gs, hyper["lr"]))
         torch._foreach_add_(ws, slots["displacement"])
 
     hyper = {"lr": lr, "momentum": momentum}
     return Optimizer(hyper, zeros("displacement"), by_tensor(rule), in_place=in_place)
+
+
+def _fused(
+    ws: Tensors,
+    gs: Tensors,
+    velocities: Tensors,
+    lr: float | Tensor,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> None:
+    """Update all tensors in one pass, with torch's kernel."""
+    torch._fused_sgd_(
+        ws,
+        gs,
+        velocities,
+        weight_decay=0.0,
+        momentum=momentum,
+        lr=as_kernels_take(lr),
+        dampening=0.0,
+        nesterov=nesterov,
+        maximize=False,
+        is_first_step=False,
+    )

@@ -28,7 +28,8 @@ MoreThanOne = Annotated[float, Range(low=1, low_open=True)]
 class Optimizer(NamedTuple):
     """An update rule.
 
-    hyper       the numbers, `lr` among them; a schedule multiplies `lr`
+    hyper       the numbers, `lr` among them; a schedule multiplies `lr`, and the step gives the
+                product as a float64 tensor ()
     init        parameters -> slots: lists of tensors by name, one tensor for each parameter
     update      (parameters, gradients, slots, hyper, t) -> (parameters, slots), changing nothing
                 it is given; t = 1, 2, ... counts updates, a whole number or a float64 tensor
@@ -43,7 +44,7 @@ class Optimizer(NamedTuple):
     init: Callable[[Tensors], Any]
     update: Callable[[Tensors, Any, Any, Hyper, float], tuple[list[Tensor], Any]]
     needs: Literal["gradient", "objective"] = "gradient"
-    in_place: Callable[[Tensors, Any, Any, Hyper, int], None] | None = None
+    in_place: Callable[[Tensors, Any, Any, Hyper, float], None] | None = None
     full_batch: bool = False
 
 
@@ -54,6 +55,11 @@ def zeros(*names: str) -> Callable[[Tensors], Slots]:
         return {name: [torch.zeros_like(each) for each in parameters] for name in names}
 
     return init
+
+
+def as_kernels_take(lr: float | Tensor) -> float | Tensor:
+    """Return a learning rate as torch's fused kernels take it: on CUDA a tensor of float32."""
+    return lr.float() if isinstance(lr, Tensor) and lr.is_cuda else lr
 
 
 def by_tensor(rule: Rule) -> Callable[..., tuple[list[Tensor], Slots]]:

@@ -13,6 +13,7 @@ from runner.components.optimizer.kind import (
     Slot,
     Slots,
     Tensors,
+    as_kernels_take,
     by_tensor,
     zeros,
 )
@@ -41,8 +42,8 @@ def adam_rule(w: Tensor, g: Tensor, slot: Slot, hyper: Hyper, t: float) -> tuple
 
 
 @torch.no_grad()
-def _adam_in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int) -> None:
-    count = torch.full((), float(t), device=ws[0].device)  # exact up to 2^24 updates
+def _adam_in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: float) -> None:
+    count = torch.as_tensor(t).to(ws[0].device, torch.float32)  # exact up to 2^24 updates
     torch._fused_adam_(
         ws,
         gs,
@@ -50,7 +51,7 @@ def _adam_in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int)
         slots["square"],
         [],
         [count] * len(ws),
-        lr=hyper["lr"],
+        lr=as_kernels_take(hyper["lr"]),
         beta1=hyper["beta1"],
         beta2=hyper["beta2"],
         weight_decay=0.0,
@@ -97,7 +98,7 @@ def adamw(
         return adam_rule(kept, g, slot, hyper, t)
 
     @torch.no_grad()
-    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: int) -> None:
+    def in_place(ws: Tensors, gs: Tensors, slots: Slots, hyper: Hyper, t: float) -> None:
         if shrinking := [w for w in ws if decayed(w)]:
             torch._foreach_mul_(shrinking, 1 - hyper["lr"] * hyper["weight_decay"])
         _adam_in_place(ws, gs, slots, hyper, t)
