@@ -1,11 +1,11 @@
-"""What all tests share: a defaults file of their own, an empty folder, a command line."""
+"""What all tests share: defaults and cache of their own, an empty folder, a command line."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("slow") is None, item.path.name != "test_readme.py"
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what tests decide, compile and make out of the user's cache: a folder per process."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("RUNNER_CACHE", str(folder / "runner"))
+        yield folder / "runner"
 
 
 @pytest.fixture(autouse=True)

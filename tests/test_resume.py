@@ -97,7 +97,7 @@ def terminal() -> Terminal:
 
 def begin(overrides: tuple[str, ...], root: Path) -> Path:
     settings, composition = composed(overrides)
-    run = launching.assemble(replace(settings, output_root=str(root)))
+    run = launching.settled(replace(settings, output_root=str(root)), terminal().line)
     request = launching.Request(composition.record, composition.choices, list(overrides))
     return launching.launch(run, request, terminal())
 
@@ -490,19 +490,20 @@ def watching(monkeypatch):
 
     Best weights matter only where training gets worse.
     """
-    assemble = launching.assemble
+    settled = launching.settled
     schedule = Schedule(
         at=lambda step, state: 1.0 if state["seen"] < 2 else 1000.0,
         init=lambda: {"seen": 0},
         observe=lambda state, row, metric: {"seen": state["seen"] + 1},
     )
 
-    def assembled(settings: Settings) -> Any:
-        run = assemble(settings)
+    def scheduled(settings: Settings, say: Any) -> Any:
+        run = settled(settings, say)
         run.schedule = schedule
+        run.begun[0].schedule = schedule.init()
         return run
 
-    monkeypatch.setattr(launching, "assemble", assembled)
+    monkeypatch.setattr(launching, "settled", scheduled)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
     numbers = data.task == "regression"
     targets = dtype if numbers else data.y.dtype
     raw = {
-        name: (data.x[rows].to(device, dtype), data.y[rows].to(device, targets))
+        name: (data.x.index_select(0, rows).to(device, dtype), data.y[rows].to(device, targets))
         for name, rows in data.splits.items()
     }
     x, y = raw["train"]

@@ -68,4 +68,4 @@ def _naming_the_layer(model: nn.Module) -> Iterator[None]:
 
 def _shape(given: tuple[Any, ...]) -> tuple[int, ...]:
     """Return the shape of a layer's input; the parts of a weight are given none."""
-    return tuple(given[0].shape) if given else ()
+    return tuple(getattr(given[0], "shape", ())) if given else ()

@@ -18,7 +18,7 @@ from runner.assemble.dry import dry_step
 from runner.assemble.machine import Decided, machine
 from runner.assemble.masks import averaged_over_masks
 from runner.assemble.measures import blending, measures
-from runner.assemble.model import construct, fill
+from runner.assemble.model import construct, fill, place
 from runner.assemble.settings import Settings
 from runner.components import stopping
 from runner.components.averaging import Averaging
@@ -71,6 +71,7 @@ class Run:
     sign: float
     decided: Decided
     warnings: list[str]
+    begun: tuple[State, step.Step] | None = None  # by `runner.assemble.speed`
 
     @property
     def autocast(self) -> bool:
@@ -101,8 +102,10 @@ class Run:
             parameters = dict(model.named_parameters())
             return step.objective(call, parameters, x, y, self.loss, self.penalties)[0]
 
-    def stepping(self, state: State) -> Callable[[Tensor, Tensor, float, bool], Any]:
-        """Return the training step of this run."""
+    def stepping(
+        self, state: State, ready: step.Ready | None = None, whole: bool = False
+    ) -> step.Step:
+        """Return the training step of this run; `ready` may make it faster."""
         return step.prepare(
             state,
             step.Rules(
@@ -112,12 +115,14 @@ class Run:
                 projections=self.projections,
                 clips=self.clips,
                 optimizer=self.optimizer,
-                average=self.averaging.update,
+                averaging=self.averaging,
                 population=self.prepared.splits["train"][0],
                 seed=self.settings.seed,
                 autocast=self.autocast,
                 accumulate=self.settings.trainer.accumulate,
+                whole=whole,
             ),
+            ready,
         )
 
     def batches(self) -> Callable[[int], feed.Batch]:
@@ -181,7 +186,7 @@ def assemble(settings: Settings) -> Run:
     prepared = prepare(data, settings, device, dtype)
     inputs, columns = prepared.splits["train"][0].shape[1:], _columns(settings, data)
     model, units = construct(settings, inputs, columns, output.make())
-    model.to(device, dtype)
+    place(model, settings, device, dtype)
     regularizers = [build(node) for node in settings.regularizer.values()]
     metrics, higher = measures(settings, data, output, prepared.fitted)
     run = Run(

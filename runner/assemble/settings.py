@@ -65,8 +65,9 @@ class Settings:
     name: RunName | None
     seed: Seed
     device: Device
-    precision: Literal["float32", "float64", "bfloat16"]
+    precision: Literal["float32", "float64", "bfloat16", "tf32"]
     threads: Annotated[int, Range(1, 1024)] | Literal["auto"]
+    compile: bool | Literal["auto", "trace"]
     objective: str
     output_root: str
     tensorboard: bool

@@ -23,12 +23,12 @@ def run(options: argparse.Namespace) -> int:
 
     with raising():
         settings, _, request = configured(options)
-        from runner.assemble.run import assemble
+        from runner.assemble.speed import settled
         from runner.execution.launch import announce, launch, named
         from runner.recording.console import Terminal
 
-        assembled = assemble(settings)
         terminal = Terminal()
+        assembled = settled(settings, terminal.line)
         announce(assembled, named(request.choices, request.overrides), terminal)
         launch(assembled, request, terminal)
     return 0

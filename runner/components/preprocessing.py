@@ -10,6 +10,7 @@ have none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from runner.foundation.ranges import Count, Finite, NonNegative, Range
 
 Per = Literal["auto", "feature", "channel"]
 Share = Annotated[float, Range(0, 1, low_open=True)]
-ROWS = 4096  # of a block: a covariance in double precision needs no double copy of the data
+ROWS = 4096  # of a block: statistics in double precision need no double copy of the data
 
 
 class Transform(NamedTuple):
@@ -56,7 +57,7 @@ def center(x: Tensor, y: Tensor | None, *, per: Per, targets: bool) -> Fitted:
     over rows and positions, one number a channel (VGGNet); `auto` takes channels where there are
     any.
     """
-    mean = x.double().mean(_reduced(x, per), keepdim=True).to(x.dtype)
+    mean = _mean(x, _reduced(x, per)).to(x.dtype)
     return Fitted(Transform(lambda x: x - mean, lambda x: x + mean), _targets(y, targets))
 
 
@@ -167,12 +168,24 @@ def _targets(y: Tensor | None, wanted: bool) -> Transform:
 
 def _standardization(x: Tensor, over: tuple[int, ...]) -> tuple[Transform, int]:
     """Return the transform and the number of columns whose standard deviation is 0."""
-    std, mean = torch.std_mean(x.double(), over, correction=0, keepdim=True)
+    mean = _mean(x, over)
+    std = _mean(x, over, mean).sqrt()
     constant = std <= 1e-12 * mean.abs()  # rounding leaves a speck where values are all alike
     scale = torch.where(constant, 1.0, std).to(x.dtype)
     mean = mean.to(x.dtype)
-    transform = Transform(lambda x: (x - mean) / scale, lambda x: x * scale + mean)
+    transform = Transform(lambda x: (x - mean).div_(scale), lambda x: x * scale + mean)
     return transform, int(constant.sum())
+
+
+def _mean(x: Tensor, over: tuple[int, ...], around: Tensor | None = None) -> Tensor:
+    """Return the mean in double precision, or that of the squared distances from `around`."""
+    sums = [
+        (block if around is None else (block - around).square_()).sum(
+            over, keepdim=True, dtype=torch.float64
+        )
+        for block in x.split(ROWS)
+    ]
+    return torch.stack(sums).sum(0) / prod(x.shape[axis] for axis in over)
 
 
 class _Axes(NamedTuple):

@@ -22,6 +22,7 @@ from runner.training import checkpoints
 from runner.training.loop import Hook, Row, train
 from runner.training.signals import Waiting, deferred
 from runner.training.state import Outcome, State
+from runner.training.step import Step
 
 CHECKPOINT_PARTS = ("step", "state", "logs", "seconds")
 SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
@@ -34,7 +35,7 @@ def execute(
 
     Raises `Diverged` or `Interrupted` with everything up to there on disk.
     """
-    state = run.state()
+    state, step = run.begun or (fresh := run.state(), run.stepping(fresh))
     if packed is not None:
         state.unpack(packed["state"])
     recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])
@@ -44,7 +45,7 @@ def execute(
         if packed is None:
             _describe(run, recorder)
             saver.save()
-        advance = advancing(run, state)
+        advance = advancing(run, step)
         with deferred() as waiting:
             hooks = [
                 *measuring(run, recorder.stopwatch),
@@ -58,9 +59,9 @@ def execute(
         return _finish(run, state, recorder)
 
 
-def advancing(run: Run, state: State) -> Callable[[State], Outcome]:
+def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
     """Return `advance(state)`: the next batch, the learning rate of the moment, one update."""
-    clock, batch, step = run.clock, run.batches(), run.stepping(state)
+    clock, batch = run.clock, run.batches()
     log, evaluate = periods(run)
 
     def due(done: int) -> bool:

@@ -13,8 +13,9 @@ import torch
 import yaml
 
 from runner.assemble.budget import batch_size
-from runner.assemble.run import Run, assemble
+from runner.assemble.run import Run
 from runner.assemble.settings import Settings
+from runner.assemble.speed import settled
 from runner.assemble.summary import summarize
 from runner.components.dataset.data import SPLITS
 from runner.execution.execute import CHECKPOINT_PARTS, execute
@@ -43,11 +44,10 @@ def launch(run: Run, request: Request, terminal: Terminal) -> Path:
     experiment = request.choices.get("experiment")
     root = Path(settings.output_root).expanduser()
     folder = directory.create(root, experiment, settings.name, request.overrides)
-    known = {name: value for name, (value, _) in run.decided.items()}
     asked = {"overrides": request.overrides, "choices": dict(request.choices),
              "trust": request.trust, "config_dirs": request.config_dirs}  # fmt: skip
     directory.set_status(folder, state="running", started=time.time(), step=0)
-    write_atomic(folder / directory.CONFIG, _yaml({**request.config, **known}))
+    write_atomic(folder / directory.CONFIG, _known(request.config, run))
     write_atomic(folder / directory.OVERRIDES, _yaml(asked))
     with locked(folder):
         _perform(run, folder, terminal, None)
@@ -59,7 +59,7 @@ def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
     with locked(folder):
         checkpoints.clean(folder / directory.CHECKPOINTS, terminal.warn)
         packed = checkpoints.load(folder / directory.CHECKPOINTS, terminal.warn, CHECKPOINT_PARTS)
-        run = assemble(settings)
+        run = settled(settings, terminal.line)
         _same_data(run, folder)
         asked = read_yaml(folder / directory.OVERRIDES)
         announce(run, named(asked.get("choices", {}), asked.get("overrides", [])), terminal)
@@ -91,7 +91,7 @@ def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] 
 def _note(error: BaseException, folder: Path) -> None:
     """Say in status.json how a run ended, and in error.txt why."""
     states = {Diverged: "diverged", Interrupted: "interrupted"}
-    code = error.exit_code if isinstance(error, RunnerError) else 1
+    code = error.exit_code if isinstance(error, RunnerError | Interrupted) else 1
     newest = checkpoints.listed(folder / directory.CHECKPOINTS)
     step = int(newest[0].name.split("-")[1]) if newest else 0
     state = states.get(type(error), "failed")
@@ -155,8 +155,32 @@ def _head(run: Run, choices: Mapping[str, Any]) -> list[str]:
         f"model   {architecture}, {run.parameters():,} parameters",
         f"train   {length}, batches of {batch_size(run.sampler):,}, "
         f"{optimizer} lr {run.optimizer.hyper['lr']:g}",
-        f"device  {run.device}, {torch.get_num_threads()} threads, {settings.precision}",
+        f"device  {run.device}, {_threads()}, {settings.precision}",
+        f"step    {_step(run)}",
     ]
+
+
+def _threads() -> str:
+    count = torch.get_num_threads()
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def _step(run: Run) -> str:
+    """Say how the step is run and, where that was left to `auto`, why."""
+    mode, reason = run.decided.get("compile", (run.settings.compile, ""))
+    words = {False: "plain", "trace": "traced", True: "compiled"}[mode]
+    return f"{words}: {reason}" if reason else words
+
+
+def _known(config: Mapping[str, Any], run: Run) -> str:
+    """Return a configuration as YAML; what was left to `auto` is known, the reason a comment."""
+    left = [name for name in run.decided if getattr(run.settings, name, None) == "auto"]
+    lines = {name: _yaml({name: value}) for name, value in config.items()}
+    for name in left:
+        value, reason = run.decided[name]
+        words = "".join(letter if letter.isprintable() else " " for letter in reason).split()
+        lines[name] = f"{_yaml({name: value}).rstrip()} # auto: {' '.join(words)}\n"
+    return "".join(lines.values())
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@
       UnusableCheckpoint (5)  no checkpoint can be resumed from
       InUse (7)               another process holds the run directory
       Unwritable (8)          a file could not be written
-      Interrupted (130, 143)  SIGINT or SIGTERM
+    Interrupted (130, 143)    SIGINT or SIGTERM; no Exception, so that nothing takes it for a fault
 
 Every message says where, what was expected, what came and what is near.
 """
@@ -66,8 +66,12 @@ class Unwritable(RunnerError):
     exit_code = 8
 
 
-class Interrupted(RunnerError):
-    """A signal asked the command to end; the exit code is 128 + its number."""
+class Interrupted(BaseException):
+    """A signal asked the command to end; the exit code is 128 + its number.
+
+    Like KeyboardInterrupt it passes through whatever handles exceptions, in a compiler or a hook of
+    the user's.
+    """
 
     def __init__(self, signal_number: int, message: str):
         self.exit_code = 128 + signal_number

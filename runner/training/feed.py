@@ -31,12 +31,20 @@ def batches(
         nonlocal current
         epoch, at = divmod(step, steps)
         if epoch != current[0]:
-            current = epoch, [rows.to(x.device) for rows in order(epoch, stream)]
+            current = epoch, _moved(order(epoch, stream), x.device)
         rows = current[1][at]
         picked = x.index_select(0, rows), y.index_select(0, rows)
         return picked if augment is None else augment(step, *picked)
 
     return batch
+
+
+def _moved(blocks: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Return an epoch's row numbers on the device, copied at once and without waiting for it."""
+    if device.type == "cpu":
+        return blocks
+    together = torch.cat(list(blocks)).pin_memory().to(device, non_blocking=True)
+    return together.split([len(rows) for rows in blocks])
 
 
 def in_order(x: Tensor, y: Tensor, batch_size: int) -> list[Batch]:

@@ -23,6 +23,7 @@ from runner.foundation import options
 from runner.foundation.errors import BadData, Misconfigured
 from runner.recording.recorder import Stopwatch
 from runner.training.loop import Hook, train
+from runner.training.ready import Traced
 
 FOLDER = options.own_folder()
 CHOICES = sorted(
@@ -141,7 +142,7 @@ def logged(run):
     """Train to the end of the budget and return the logged rows."""
     rows, state = [], run.state()
     hooks = [*measuring(run, Stopwatch()), Hook(1, lambda state, row: rows.append(row))]
-    train(state, advancing(run, state), hooks, run.clock.total)
+    train(state, advancing(run, run.stepping(state)), hooks, run.clock.total)
     return [row for row in rows if row]
 
 
@@ -166,6 +167,43 @@ def test_every_option_takes_steps_and_moves_every_parameter(group, option):
     assert row["step"] == 3
     assert run.warnings == [], "where an option belongs, nothing is odd"
     assert run.goal in row
+
+
+STEPPED = ("activation", "architecture", "averaging", "clipping", "dropout", "loss",
+           "normalization", "optimizer", "output", "regularizer", "sampler")  # fmt: skip
+PLAIN = {  # whose steps are no function of tensors alone
+    ("optimizer", "backtracking"),
+    ("optimizer", "lbfgs"),
+    ("optimizer", "newton"),
+}
+
+
+@pytest.mark.parametrize(("group", "option"), [each for each in CHOICES if each[0] in STEPPED])
+def test_every_option_traced_has_the_bits_of_the_plain_step(group, option):
+    changes = {group: option, "trainer.batch_size": 32, "precision": "float32", "clipping": "norm",
+               **NEEDS.get((group, option), {})}  # fmt: skip
+    if (group, option) in PLAIN:
+        changes["clipping"] = "none"
+    ends, ready = [], None
+    for traced in (False, True):
+        run = assemble(configured(changes | ({group: option} if group == "clipping" else {})))
+        state = run.state()
+        ready = Traced(state) if traced else None
+        step, batch = run.stepping(state, ready), run.batches()
+        outcomes = [
+            step(*batch(at), run.schedule.at(at, state.schedule), at % 2 == 1) for at in range(4)
+        ]
+        norm = torch.zeros(()) if state.gradient_norm is None else state.gradient_norm
+        ends.append([*(o.loss for o in outcomes), outcomes[-1].outputs, norm, *tensors_of(state)])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+    assert ready is not None
+    assert ready.refusal == ""
+    assert (ready.newest is None) == ((group, option) in PLAIN)
+
+
+def tensors_of(state):
+    return [each.detach() for each in state.tensors().values()]
 
 
 def test_the_same_settings_give_the_same_curve_and_seeds_share_their_data():

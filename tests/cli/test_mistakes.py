@@ -71,7 +71,8 @@ MISTAKES = [
     (f"name={'x' * 300}", 2, "name: expected a text"),
     ("name=''", 2, "name: expected a text"),
     ("threads=0", 2, "threads: expected a whole number in [1, 1024] or one of auto"),
-    ("precision=float16", 2, "precision: expected one of float32, float64, bfloat16"),
+    ("precision=float16", 2, "precision: expected one of float32, float64, bfloat16, tf32"),
+    ("precision=tf32 device=cpu", 2, "precision: 'tf32' needs a CUDA device; use float32"),
     ("threads=100000", 2, "threads: expected a whole number in [1, 1024]"),
     ("experiment=nope", 2, "experiment=nope: no such option"),
     ("seed=18446744073709551616", 2, "seed: expected a whole number in [0, 4294967295]"),
@@ -491,7 +492,7 @@ def test_a_defaults_file_may_set_machine_things_only(
     defaults_file.write_text(f"output_root: {tmp_path}/elsewhere\nthreads: 1\n")
     assert runner("trainer=quick").code == 0
     assert len(list((tmp_path / "elsewhere/default").iterdir())) == 1
-    assert "1 threads" in runner("trainer=quick").out
+    assert "1 thread," in runner("trainer=quick").out
     assert "elsewhere" in runner("env").out
 
 

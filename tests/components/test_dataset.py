@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import pickle
 from dataclasses import make_dataclass, replace
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from sklearn import datasets as sklearn_datasets
 
-from runner.components.dataset import images
+from runner.components.dataset import images, tables
 from runner.components.dataset.data import Data, split
 from runner.components.dataset.images import read_idx
 from runner.config import Node, build, check
@@ -150,6 +150,15 @@ def test_tables_are_those_of_scikit_learn(option, load):
     else:
         assert data.y.shape == (rows, 1)
         assert data.y.dtype == data.x.dtype == torch.float32
+
+
+@pytest.mark.parametrize("option", TABLES)
+def test_a_table_that_is_not_there_is_named(option, load, tmp_path, monkeypatch):
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    for found in (None, package):
+        monkeypatch.setattr(tables, "find_spec", {"sklearn": found}.get)
+        with pytest.raises(BadData, match=r"csv(\.gz)?: no such file; is scikit-learn installed"):
+            load(option)
 
 
 @pytest.mark.parametrize("option", FILES)
@@ -390,6 +399,7 @@ UNSOUND = {
     "infinite target": (numbers(torch.inf), "row 0: .*infinite"),
 }
 UNSOUND["nan"][0].x[4, 1] = torch.nan
+LARGE = classes(torch.full((10, 3), 3e38), SOUND.y)  # whose sum is infinite in float32
 SHARED = {"seed": 0, "valid": 0.2, "test": 0.2}
 SHARED |= {"subset": None, "balance": None, "label_noise": 0.0}
 
@@ -402,7 +412,8 @@ def test_values_that_no_training_could_use_are_bad_data(case):
     assert caught.value.exit_code == 3
 
 
-def test_sound_values_pass():
-    data = split(lambda: SOUND)(**SHARED)
+@pytest.mark.parametrize("sound", [SOUND, LARGE])
+def test_sound_values_pass(sound):
+    data = split(lambda: sound)(**SHARED)
     assert [len(rows) for rows in data.splits.values()] == [6, 2, 2]
     assert data.warnings == ()

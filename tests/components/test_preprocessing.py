@@ -339,11 +339,21 @@ def test_rotations_in_single_precision_are_close(option, shape):
     torch.testing.assert_close(single.invert(applied), train.float(), rtol=1e-3, atol=1e-3)
 
 
-def test_blocks_of_rows_add_up_to_the_whole(monkeypatch):
-    train = correlated()
-    expected = fit("pca", train).inputs.apply(train)
+@pytest.mark.parametrize("option", ["pca", "standardize", "center"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 4)])
+def test_blocks_of_rows_add_up_to_the_whole(option, shape, monkeypatch):
+    train = correlated(shape)
+    expected = fit(option, train).inputs.apply(train)
     monkeypatch.setattr(preprocessing, "ROWS", 7)
-    torch.testing.assert_close(fit("pca", train).inputs.apply(train), expected)
+    torch.testing.assert_close(fit(option, train).inputs.apply(train), expected)
+
+
+def test_rows_that_are_transformed_stay_as_they_were():
+    train = images()
+    before = train.clone()
+    for option in OPTIONS:
+        fit(option, train).inputs.apply(train)
+        assert torch.equal(train, before)
 
 
 # Every option ---------------------------------------------------------------------------------

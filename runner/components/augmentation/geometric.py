@@ -38,17 +38,16 @@ def flip_crop(*, flip: Fraction, padding: Natural) -> Augmentation:
 
     def apply(x: Tensor, y: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
         need_images(x, "flip_crop")
-        count, _, height, width = x.shape
+        channels, height, width = x.shape[1:]
         rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
         top, left = (draws[:, 1:] * (2 * padding + 1)).long().unbind(1)  # (B,), (B,)
         mirrored = draws[:, :1] < flip  # (B, 1)
-        columns = torch.where(mirrored, width - 1 - columns, columns)  # (B, W) of the crop
-        padded = F.pad(x, [padding] * 4).permute(0, 2, 3, 1)  # (B, H + 2p, W + 2p, channels)
-        batch = torch.arange(count, device=x.device)[:, None, None]
-        picked = padded[
-            batch, (top[:, None] + rows)[:, :, None], (left[:, None] + columns)[:, None]
-        ]
-        return picked.permute(0, 3, 1, 2), y
+        rows = top[:, None] + rows  # (B, H) of the padded copy
+        columns = left[:, None] + torch.where(mirrored, width - 1 - columns, columns)  # (B, W)
+        places = rows[:, :, None] * (width + 2 * padding) + columns[:, None]  # (B, H, W)
+        padded = F.pad(x, [padding] * 4).flatten(2)  # (B, channels, (H + 2p) (W + 2p))
+        picked = padded.gather(2, places.flatten(1)[:, None].expand(-1, channels, -1))
+        return picked.unflatten(2, (height, width)), y
 
     return Augmentation(uniform(3), apply)
 

@@ -128,6 +128,8 @@ def _verify(data: Data) -> None:
     if len(data.x) != len(data.y) or not len(data.y):
         raise BadData(f"expected as many rows of x as of y, got {len(data.x)} and {len(data.y)}")
     for tensor in (data.x, data.y):
+        if tensor.sum().isfinite():  # in a twentieth of the time that a look at each value takes
+            continue
         if not (finite := tensor.isfinite().reshape(len(tensor), -1).all(1)).all():
             raise BadData(f"row {int((~finite).nonzero()[0])}: a value is nan or infinite")
     assert data.y.is_floating_point() == (data.task == "regression")

@@ -46,7 +46,8 @@ def set_weight(layer: Layer, weight: Tensor) -> None:
                 "weight normalization divides by the length of each row, and here is a row of "
                 "zeros; use normalization=none or another initializer"
             )
-        layer.weight = weight
+        # It takes the tensor it is given, and the old one's order in memory is to stay.
+        layer.weight = torch.empty_like(layer.weight).copy_(weight)
 
 
 def fans(weight: Tensor) -> tuple[int, int]:

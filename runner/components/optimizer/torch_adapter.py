@@ -93,6 +93,8 @@ def _closure(own: list[Tensor], objective: Callable[[list[Tensor]], Tensor]) -> 
         with torch.enable_grad():
             total = objective(own)
             total.backward(inputs=own)
+        for each in own:  # LBFGS takes flat views, which channels last in memory have not
+            each.grad = each.grad if each.grad is None else each.grad.contiguous()
         return float(total.detach())
 
     return closure

@@ -1,0 +1,184 @@
+"""What `auto` makes of speed: how many threads, and whether the step is traced or compiled.
+
+Everything is tried on the run's own model with its numbers put back, and remembered for the machine
+and the structure, so that the same command has the same bits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from runner.assemble import calibrate
+from runner.assemble.budget import batch_size
+from runner.assemble.machine import structure
+from runner.assemble.run import Run, assemble
+from runner.assemble.settings import Settings
+from runner.foundation import remembered
+from runner.foundation.errors import Misconfigured
+from runner.training.ready import Compiled, Traced, preserved
+from runner.training.state import State
+from runner.training.step import Step, is_traceable
+
+CALIBRATION = 0.3  # seconds
+LONG = 0.25  # seconds of a step next to which what tracing saves is nothing
+HEAVY = ("mm", "bmm", "conv", "linear", "attention")  # kernels that a compiler leaves to libraries
+SAVED = 0.4  # of the time of all other kernels, by compiling: about half, on the safe side
+COMPILING = 10.0, 0.4  # seconds to compile: at least, and for each tensor of parameters
+COMPILERS = ("g++", "clang++", "c++")
+
+
+class Made(NamedTuple):
+    """A step that is ready, how it was made so, and a call that takes one for a trial."""
+
+    step: Step
+    ready: Traced | None
+    take: Callable[[], Any]
+
+
+def settled(settings: Settings, say: Callable[[str], None]) -> Run:
+    """Assemble a run that is to be trained, and settle what it leaves to `auto`.
+
+    Numbers of the data and of the first weights depend on the threads, so where another number of
+    threads turns out to be faster, everything is assembled anew with it. `say` is told what takes
+    long.
+    """
+    run = assemble(settings)
+    if settings.threads == "auto" and run.device.type == "cpu":
+        key, used = structure(settings), torch.get_num_threads()
+        decision = remembered.recall(key)
+        if decision is None:
+            decision = remembered.remember(key, _decision(run, "threads", *_threads(run, used)))
+        if decision["value"] != used:
+            run = assemble(replace(settings, threads=decision["value"]))
+            run.settings = settings
+        run.decided["threads"] = decision["value"], decision["reason"]
+    begin(run, say)
+    return run
+
+
+def begin(run: Run, say: Callable[[str], None]) -> None:
+    """Make the state and the step that train: plain, traced or compiled."""
+    state, mode = run.state(), run.settings.compile
+    made = None
+    if mode == "auto":
+        key = structure(run.settings, torch.get_num_threads(), run.clock.total)
+        decision = remembered.recall(key)
+        if decision is None:
+            made, value, reason = _chosen(run, state, say)
+            decision = remembered.remember(key, _decision(run, "compile", value, reason))
+            made = made if decision["value"] == value else None
+        mode = decision["value"]
+        run.decided["compile"] = mode, decision["reason"]
+    made = made or _made(run, state, mode, say)
+    if made.ready and made.ready.refusal and run.settings.compile != "auto":
+        run.warnings.append(f"compile: the step runs plainly: {made.ready.refusal}")
+    run.begun = state, made.step
+
+
+def _threads(run: Run, most: int) -> tuple[int, str]:
+    """Choose a number of threads by the speed of the step as it will be taken, or nearly so."""
+    state = run.state()
+    made = _made(run, state, "trace" if run.settings.compile else False)
+    with preserved(state):
+        return calibrate.threads(made.take, most, CALIBRATION)
+
+
+def _chosen(run: Run, state: State, say: Callable[[str], None]) -> tuple[Made, Any, str]:
+    """Choose how the step is run; return it with the choice and the reason."""
+    plain = _made(run, state, False)
+    if not is_traceable(state, run.optimizer):
+        return plain, False, "the optimizer goes by values or keeps a state of its own"
+    with preserved(state):
+        seconds = _seconds(plain.take)
+    if seconds > LONG:
+        return plain, False, f"a step takes {seconds:.2g} s, next to which nothing is saved"
+    traced = _made(run, state, "trace")
+    if traced.ready and traced.ready.refusal:
+        return plain, False, f"the step cannot be traced: {traced.ready.refusal}"
+    if run.device.type == "cuda":
+        return traced, "trace", "all kernels of a step are one launch"
+    left, expected = _left(run, state, traced), _expected(run)
+    if left < expected or not any(map(shutil.which, COMPILERS)):
+        reason = f"compiling would take {expected:.0f} s and save {left:.0f} s"
+        return traced, "trace", reason if left < expected else "there is no C++ compiler"
+    compiled = _made(run, state, True, say)
+    with preserved(state):
+        best, ratios = calibrate.faster({"trace": traced.take, True: compiled.take}, CALIBRATION)
+    reason = f"the compiled step is {ratios[True]:.2f} times as fast as the traced one"
+    return (compiled if best is True else traced), best, reason
+
+
+def _made(
+    run: Run, state: State, mode: bool | str, say: Callable[[str], None] = lambda text: None
+) -> Made:
+    """Make a step ready before it is needed, on the first batch, and leave the state as it was."""
+    if mode is True and run.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        raise Misconfigured("compile: no C++ compiler was found; install one, or use compile=trace")
+    ready = Compiled(state, remembered.kernels()) if mode is True else Traced(state)
+    if mode is True:
+        say(f"compiling the step, which may take {_expected(run):.0f} s or more")
+    made = ready if mode else None
+    step = run.stepping(state, made, whole=mode is True)
+    x, y = run.batches()(0)
+    still = 0.0 if is_traceable(state, run.optimizer) else 1.0  # of lr: weights stay finite
+
+    def take() -> None:
+        step(x, y, still, False)
+        state.step = state.seen = 0
+        if run.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    if mode and is_traceable(state, run.optimizer):
+        with preserved(state):
+            take()
+    return Made(step, made, take)
+
+
+def _left(run: Run, state: State, traced: Made) -> float:
+    """Return how many seconds of the whole run compiling might save, on the safe side."""
+    with preserved(state):
+        seconds = _seconds(traced.take)
+    minutes = run.settings.trainer.minutes
+    spent = 60 * minutes if minutes is not None else run.clock.total * seconds
+    return SAVED * spent * _light(state, traced)
+
+
+def _light(state: State, traced: Made) -> float:
+    """Return the share of a step's time that is not spent in kernels of libraries."""
+    assert traced.ready is not None
+    assert traced.ready.newest is not None, "it was traced"
+    program, inputs = traced.ready.newest
+    with preserved(state):
+        program.seconds(*inputs)
+        seconds = program.seconds(*inputs)
+    heavy = sum(took for name, took in seconds if any(word in name for word in HEAVY))
+    return 1 - heavy / sum(took for _, took in seconds)
+
+
+def _expected(run: Run) -> float:
+    """Return the seconds that compiling a step may take, nothing of it being kept on disk yet."""
+    least, each = COMPILING
+    return least + each * len(list(run.model.parameters()))
+
+
+def _seconds(take: Callable[[], Any]) -> float:
+    """Return the time of a step, the second one unless the first was long."""
+    for _ in range(2):
+        before = time.perf_counter()
+        take()
+        seconds = time.perf_counter() - before
+        if seconds > LONG:
+            break
+    return seconds
+
+
+def _decision(run: Run, what: str, value: Any, reason: str) -> remembered.Decision:
+    model = run.settings.architecture.factory.__name__
+    whom = f"{model}, {run.parameters():,} parameters, batches of {batch_size(run.sampler):,}"
+    return {"what": what, "value": value, "reason": reason, "for": whom}
