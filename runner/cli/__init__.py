@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import importlib.metadata
 import os
 import sys
 import traceback
@@ -61,7 +60,9 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
         print(usage(), end="")
         raise SystemExit(0)
     if first == "--version":
-        print(f"runner {importlib.metadata.version('runner')}")
+        from importlib.metadata import version
+
+        print(f"runner {version('runner')}")
         raise SystemExit(0)
     if first in VERBS:
         return first, arguments[1:]

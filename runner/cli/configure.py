@@ -11,7 +11,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import yaml
 
-from runner.foundation import kinds
+from runner.foundation import kinds, memory
 from runner.foundation.errors import Misconfigured, did_you_mean
 from runner.foundation.files import flat
 from runner.foundation.ranges import Count
@@ -123,6 +123,7 @@ def trusted(options: argparse.Namespace, defaults: Mapping[str, Any]) -> list[st
     return list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
 
 
+@memory.loading()
 def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Compose and check what the user asked for; return (settings, composition, request).
 

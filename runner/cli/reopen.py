@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cli.configure import here, machine, output_root, trusted
+from runner.foundation import memory
 from runner.foundation.errors import Misconfigured
 from runner.foundation.files import read_yaml
 from runner.recording import directory
@@ -24,6 +25,7 @@ def reopened(options: argparse.Namespace) -> tuple[Path, Any]:
     return folder, settings_of(folder, trusted(options, machine()), given)
 
 
+@memory.loading()
 def settings_of(folder: Path, trust: list[str], given: Mapping[str, str]) -> Any:
     """Check a run's recorded configuration with these packages trusted, here and now.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -52,8 +53,9 @@ def _measure(run: Run, stopwatch: Stopwatch) -> Call:
     def measure(state: State, row: Row) -> None:
         if not state.window:
             return
-        refuse_nonfinite(state)
         measured, _ = evaluation.measure(state.window, run.metrics)
+        if not math.isfinite(measured["loss"]):
+            refuse_nonfinite(state)
         stopwatch.rest()
         factor = run.schedule.at(state.step - 1, state.schedule)
         row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}

@@ -11,17 +11,20 @@ import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from runner.foundation.errors import Unwritable
-from runner.foundation.files import unwritable
+from runner.recording.logs import Log
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 ROWS_SHOWN = 20  # of a run without validation
+PAUSE, SHARE = 0.1, 0.005  # seconds between two drawings of the bar; their share of the time
 Layer = tuple[str, str, tuple[int, ...] | None, int, int]
 
 
@@ -30,11 +33,12 @@ class Terminal:
 
     def __init__(self, console: Console | None = None):
         self.console = console or _console()
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._drawn = ""  # what the bar says beside the steps
+        self._due = 0.0  # when it is drawn next
         self._log: Path | None = None
+        self._open: Log | None = None  # the same, while rows are logged
         self._kept: list[str] = []
-        self._shown = 0.0
         self._between = self._next = math.inf  # steps between rows shown without validation
 
     def keep_log(self, path: Path) -> None:
@@ -56,9 +60,12 @@ class Terminal:
         """Begin to show progress through `total` steps; without validation some rows are shown."""
         self._between = math.inf if validated else total / ROWS_SHOWN
         self._next = done + self._between
+        self._open = Log(self._log) if self._log else None
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             return
-        self._progress = Progress(
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        progress = Progress(
             BarColumn(bar_width=30),
             TextColumn("{task.completed}/{task.total}", markup=False),
             TextColumn("{task.fields[row]}", markup=False),
@@ -67,30 +74,45 @@ class Terminal:
             auto_refresh=False,
             transient=True,
         )
-        self._progress.start()
-        self._task = self._progress.add_task("", total=total, completed=done, row="")
+        progress.start()
+        self._bar = progress, progress.add_task("", total=total, completed=done, row="")
 
     def tick(self, step: int) -> None:
-        """Move the bar, ten times a second at most."""
-        if self._progress is not None and (now := time.monotonic()) - self._shown > 0.1:
-            self._shown = now
-            self._progress.update(self._task, completed=step, refresh=True)
+        """Move the bar, ten times a second at most, and less often where that takes long."""
+        if self._bar is None or (now := time.monotonic()) < self._due:
+            return
+        progress, task = self._bar
+        progress.update(task, completed=step, row=self._drawn, refresh=True)
+        after = time.monotonic()
+        self._due = after + max(PAUSE, (after - now) / SHARE)
 
     def row(self, row: Mapping[str, float], rate: float) -> None:
         """Show a logged row: in the bar, or as a plain line where it holds an evaluation."""
         text = "  ".join([*_shown(row), f"{rate:,.0f} samples/s"])
-        if self._progress is not None:
-            self._progress.update(self._task, row=text)
+        line = f"step {row['step']}  epoch {row['epoch']:g}  {text}\n"
+        if self._bar is not None:
+            self._drawn = text
         elif any(key.startswith("valid/") for key in row) or row["step"] >= self._next:
             self._next += self._between
-            self.console.print(Text(f"step {row['step']}  epoch {row['epoch']:g}  {text}"))
-        self._append(f"step {row['step']}  epoch {row['epoch']:g}  {text}\n")
+            self._print(line)
+        self._append(line)
+
+    def _print(self, line: str) -> None:
+        """Print a line as it is: to find out how it looks, rich takes as long as a step does."""
+        try:
+            self.console.file.write(line)
+            self.console.file.flush()
+        except BrokenPipeError:
+            self.console.print()  # which knows how to leave
 
     def stop(self) -> None:
-        """Take the progress bar away."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        """Take the progress bar away, and close the log until the next line."""
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def note(self, text: str) -> None:
         """Write to the log what another prints, as far as the log can still be written."""
@@ -138,14 +160,13 @@ class Terminal:
         self.console.print(table)
 
     def _append(self, text: str) -> None:
-        if self._log is None:
+        if self._open is not None:
+            self._open.write(text.encode())
+        elif self._log is not None:
+            with contextlib.closing(Log(self._log)) as log:
+                log.write(text.encode())
+        else:
             self._kept.append(text)
-            return
-        try:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise unwritable(self._log, error) from error
 
 
 def _console() -> Console:

@@ -15,6 +15,8 @@ from typing import Any
 from runner.foundation.errors import UnusableCheckpoint
 from runner.foundation.files import finite, unwritable
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 
 class Log:
     """A file that only grows, and knows its length."""
@@ -41,7 +43,10 @@ class Log:
 
     def row(self, row: dict[str, Any]) -> None:
         """Append one JSON object on a line of its own; nan and infinity become null."""
-        text = json.dumps(finite(row), ensure_ascii=False, allow_nan=False)
+        try:
+            text = _encode(row)
+        except ValueError:
+            text = _encode(finite(row))
         self.write(text.encode() + b"\n")
 
     def sync(self) -> int:

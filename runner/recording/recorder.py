@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,7 +15,9 @@ from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import environment as here
 from runner.recording.logs import Log
-from runner.recording.tensorboard import Events
+
+if TYPE_CHECKING:
+    from runner.recording.tensorboard import Events
 
 
 class Stopwatch:
@@ -50,7 +52,11 @@ class Recorder:
         self.folder, self.terminal = folder, terminal
         self.metrics = Log(folder / directory.METRICS, known.get("metrics"))
         self.timing = Log(folder / directory.TIMING, known.get("timing"))
-        self.events = Events(folder, known.get("events")) if tensorboard else None
+        self.events: Events | None = None
+        if tensorboard:
+            from runner.recording.tensorboard import Events
+
+            self.events = Events(folder, known.get("events"))
         self.stopwatch = Stopwatch()
         self._seen, self._seconds = 0, 0.0  # at the last timing row
 

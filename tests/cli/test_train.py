@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -201,6 +202,30 @@ def test_a_hook_that_fails_is_named(runner, tmp_path, monkeypatch, body, message
     assert "Traceback" not in done.err
     assert "Traceback" in (the_run() / "error.txt").read_text()
     assert "hooks.bad" in (the_run() / "run.log").read_text()
+
+
+EVENTS = {"PIL", "tensorboard", "google.protobuf"}  # what an event file is written with
+HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "sympy", "networkx", "joblib",
+         "torch._dynamo", "torch._inductor", "torch.utils.tensorboard", "tensorflow",
+         "rich.progress"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "unused"), [("dataset=digits", HEAVY), ("dataset=wine", HEAVY | {"PIL"}),
+                         ("tensorboard=false", HEAVY | EVENTS)],
+)  # fmt: skip
+def test_a_run_imports_nothing_that_it_does_not_use(line: str, unused: set[str]) -> None:
+    """With no terminal, and a step that is not compiled."""
+    script = f"""
+import sys
+from runner import cli
+assert cli.run(["trainer=quick", {line!r}]) == 0
+print(*sorted({unused!r} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, timeout=120,
+                          capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stderr.split() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,6 +1,10 @@
 """The terminal: names are text whatever they hold, and no width or pipe stops it."""
 
 import io
+import os
+import subprocess
+import sys
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
@@ -110,13 +114,36 @@ def test_the_bar_shows_the_row_and_goes_away():
     terminal = screen(120)
     terminal.start(100, 0)
     terminal.row(ROW, 1000.0)
-    terminal._shown = 0.0
     terminal.tick(8)
     assert "8/100" in shown(terminal)
     assert "valid/accuracy 0.75" in shown(terminal)
     terminal.stop()
     terminal.stop()
-    assert terminal._progress is None
+    assert terminal._bar is None
+
+
+def test_the_bar_is_drawn_less_often_where_that_takes_long(monkeypatch):
+    """At most ten times a second, and in one two-hundredth of the time."""
+    clock = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    terminal = screen(120)
+    terminal.start(1000, 0)
+    progress, _ = terminal._bar
+    drawn, slow = [], [0.0]
+
+    def update(task, *, completed, **_):
+        drawn.append(completed)
+        clock[0] += slow[0]
+
+    monkeypatch.setattr(progress, "update", update)
+    for step in range(1000):
+        slow[0] = 0.002 if step >= 500 else 0.0
+        terminal.tick(step)
+        clock[0] += 0.001
+    terminal.stop()
+    quick, late = ([step for step in drawn if (step >= 500) == part] for part in (False, True))
+    assert {after - before for before, after in pairwise(quick)} == {100}
+    assert {after - before for before, after in pairwise(late)} == {400}
 
 
 @pytest.mark.parametrize("make", [plain, screen])
@@ -134,6 +161,33 @@ def test_the_log_has_all_lines_from_the_first_and_no_escapes(tmp_path, make):
         "split  loss",
         "test  0.5",
     ]
+
+
+@pytest.mark.parametrize("make", [plain, screen])
+def test_each_row_is_in_the_log_at_once(tmp_path, make):
+    terminal, path = make(), tmp_path / "run.log"
+    terminal.keep_log(path)
+    terminal.start(100, 0)
+    for step in (1, 2, 3):
+        terminal.row({"step": step, "epoch": 0.1, "train/loss": 0.2}, 1000.0)
+        assert path.read_text().count("\n") == step
+    terminal.stop()
+    terminal.line("after")
+    assert path.read_text().splitlines()[3:] == ["after"]
+
+
+def test_rows_to_a_pipe_that_nobody_reads_end_the_program():
+    script = (
+        "from runner.recording.console import Terminal; terminal = Terminal()\n"
+        "terminal.start(9, 0, validated=False)\n"
+        "for step in range(1, 9): terminal.row({'step': step, 'epoch': 1.0}, 1.0)"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE,
+                          timeout=60, check=False)  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_log_is_gone_on_with(tmp_path):
