@@ -14,7 +14,8 @@ LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S)
          for line in block.splitlines()]  # fmt: skip
 COMMANDS = [line for line in LINES if line.startswith("runner ")]
 # What is run elsewhere: the two set-up commands by .ci/run, which also runs this suite; the bench
-# below; the user's own option needs files of the user's, which tests/cli/test_train.py makes.
+# in tests/test_bench.py; the user's own option needs files of the user's, which
+# tests/cli/test_train.py makes.
 ELSEWHERE = ("python3 -m venv", "pip install", "scripts/bench", "runner --config-dir")
 LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env")
 
@@ -95,14 +96,3 @@ def test_a_command_as_written(runner, line: str) -> None:
     quick = "trainer=quick" in line
     assert quick or low <= content.get("test", content["train"]).get("accuracy", 1.0) <= high
     assert line in EXPECTED or "fashion" not in line
-
-
-@pytest.mark.slow
-def test_the_bench_command_prints_its_table() -> None:
-    import subprocess
-    import sys
-
-    done = subprocess.run([sys.executable, ROOT / "scripts/bench", "W1", "--rounds", "3"],
-                          capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"runner +\d+ +\d\.\d\d", done.stdout)

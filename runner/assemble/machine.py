@@ -15,7 +15,7 @@ from runner.foundation import remembered
 from runner.foundation.errors import Misconfigured
 
 BETWEEN_STEPS = {"name", "seed", "objective", "output_root", "tensorboard", "summary", "metrics",
-                 "stopping", "schedule", "hooks", "initializer"}  # fmt: skip
+                 "stopping", "schedule", "hooks", "initializer", "device"}  # fmt: skip
 Decided = dict[str, tuple[Any, str]]  # what `auto` became, and why
 
 
@@ -23,14 +23,14 @@ def machine(settings: Settings) -> tuple[int, torch.device, Decided]:
     """Decide threads and device, and say why; threads that were found the fastest are taken."""
     decided: Decided = {}
     threads, device = settings.threads, settings.device
-    if threads == "auto":
-        known = remembered.recall(structure(settings))
-        threads = known["value"] if known else len(os.sched_getaffinity(0))
-        reason = known["reason"] if known else "one for each processor this process may use"
-        decided["threads"] = threads, reason
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         decided["device"] = device, f"torch {'sees a' if device == 'cuda' else 'sees no'} GPU"
+    if threads == "auto":
+        known = remembered.recall(structure(settings, device)) if device == "cpu" else None
+        threads = known["value"] if known else len(os.sched_getaffinity(0))
+        reason = known["reason"] if known else "one for each processor this process may use"
+        decided["threads"] = threads, reason
     if settings.precision == "tf32" and not device.startswith("cuda"):
         raise Misconfigured("precision: 'tf32' needs a CUDA device; use float32")
     if device.startswith("cuda"):
@@ -42,7 +42,7 @@ def machine(settings: Settings) -> tuple[int, torch.device, Decided]:
     return int(threads), torch.device(device), decided
 
 
-def structure(settings: Settings, *more: Any) -> str:
+def structure(settings: Settings, device: str, *more: Any) -> str:
     """Return the key of what a step's speed depends on here: machine, parts and sizes.
 
     Numbers that are not whole, such as learning rates, change nothing, nor does what happens
@@ -53,7 +53,8 @@ def structure(settings: Settings, *more: Any) -> str:
         for field in fields(settings)
         if field.name not in BETWEEN_STEPS
     }
-    return remembered.key(remembered.machine(), repr(parts), repr(more))
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    return remembered.key(remembered.machine(), gpu, device, repr(parts), repr(more))
 
 
 def _sizes(value: Any) -> Any:
@@ -64,6 +65,8 @@ def _sizes(value: Any) -> Any:
         return [value.batch_size, value.accumulate, value.drop_last]
     if isinstance(value, Mapping):
         return {name: _sizes(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sizes(each) for each in value]
     return "a number" if isinstance(value, float) else value
 
 

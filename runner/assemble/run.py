@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,14 @@ from runner.training.step import Clip, Loss, Penalty, Project
 TRIAL_ROWS = 256  # training rows for initializers that go by the data
 
 
+class Begun(NamedTuple):
+    """What trains: the state, the step that changes it, and how that is run, in a word."""
+
+    state: State
+    step: step.Step
+    way: str
+
+
 @dataclass
 class Run:
     """A run, assembled and tried, before its directory is made.
@@ -71,7 +79,7 @@ class Run:
     sign: float
     decided: Decided
     warnings: list[str]
-    begun: tuple[State, step.Step] | None = None  # by `runner.assemble.speed`
+    begun: Begun | None = None  # by `runner.assemble.speed`
 
     @property
     def autocast(self) -> bool:

@@ -17,7 +17,7 @@ import torch
 from runner.assemble import calibrate
 from runner.assemble.budget import batch_size
 from runner.assemble.machine import structure
-from runner.assemble.run import Run, assemble
+from runner.assemble.run import Begun, Run, assemble
 from runner.assemble.settings import Settings
 from runner.foundation import remembered
 from runner.foundation.errors import Misconfigured
@@ -27,6 +27,8 @@ from runner.training.step import Step, is_traceable
 
 CALIBRATION = 0.3  # seconds
 LONG = 0.25  # seconds of a step next to which what tracing saves is nothing
+UNTRACEABLE = "the optimizer goes by values or keeps a state of its own"
+NO_COMPILER = "there is no C++ compiler"
 HEAVY = ("mm", "bmm", "conv", "linear", "attention")  # kernels that a compiler leaves to libraries
 SAVED = 0.4  # of the time of all other kernels, by compiling: about half, on the safe side
 COMPILING = 10.0, 0.4  # seconds to compile: at least, and for each tensor of parameters
@@ -34,11 +36,13 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 class Made(NamedTuple):
-    """A step that is ready, how it was made so, and a call that takes one for a trial."""
+    """A step, how it is run, why not as it was asked for, and a call that takes one for a trial."""
 
     step: Step
-    ready: Traced | None
+    way: str
+    refusal: str
     take: Callable[[], Any]
+    ready: Traced | None
 
 
 def settled(settings: Settings, say: Callable[[str], None]) -> Run:
@@ -50,10 +54,12 @@ def settled(settings: Settings, say: Callable[[str], None]) -> Run:
     """
     run = assemble(settings)
     if settings.threads == "auto" and run.device.type == "cpu":
-        key, used = structure(settings), torch.get_num_threads()
+        key, used = structure(settings, "cpu"), torch.get_num_threads()
         decision = remembered.recall(key)
         if decision is None:
-            decision = remembered.remember(key, _decision(run, "threads", *_threads(run, used)))
+            decided = _decision(run, "threads", *_threads(run, used, say))
+            decision = remembered.remember(key, decided)
+            torch.set_num_threads(decision["value"])
         if decision["value"] != used:
             run = assemble(replace(settings, threads=decision["value"]))
             run.settings = settings
@@ -67,66 +73,91 @@ def begin(run: Run, say: Callable[[str], None]) -> None:
     state, mode = run.state(), run.settings.compile
     made = None
     if mode == "auto":
-        key = structure(run.settings, torch.get_num_threads(), run.clock.total)
-        decision = remembered.recall(key)
-        if decision is None:
-            made, value, reason = _chosen(run, state, say)
-            decision = remembered.remember(key, _decision(run, "compile", value, reason))
-            made = made if decision["value"] == value else None
-        mode = decision["value"]
-        run.decided["compile"] = mode, decision["reason"]
+        made, mode, reason = _recalled(run, state, say)
+        run.decided["compile"] = mode, reason
     made = made or _made(run, state, mode, say)
-    if made.ready and made.ready.refusal and run.settings.compile != "auto":
-        run.warnings.append(f"compile: the step runs plainly: {made.ready.refusal}")
-    run.begun = state, made.step
+    if made.refusal and run.settings.compile != "auto":
+        run.warnings.append(f"compile: the step is {made.way}: {made.refusal}")
+    run.begun = Begun(state, made.step, made.way)
 
 
-def _threads(run: Run, most: int) -> tuple[int, str]:
+def _recalled(
+    run: Run, state: State, say: Callable[[str], None]
+) -> tuple[Made | None, bool | str, str]:
+    """Return what was decided for a run of this structure and length, or decide."""
+    length = run.clock.total, run.settings.trainer.minutes
+    key = structure(run.settings, str(run.device), torch.get_num_threads(), *length)
+    decision = remembered.recall(key)
+    if decision is None:
+        made, value, reason = _chosen(run, state, say)
+        decision = remembered.remember(key, _decision(run, "compile", value, reason))
+        if decision["value"] == value:
+            return made, value, decision["reason"]
+    if decision["value"] is True and not _can_compile(run):
+        return None, "trace", NO_COMPILER
+    return None, decision["value"], decision["reason"]
+
+
+def _threads(run: Run, most: int, say: Callable[[str], None]) -> tuple[int, str]:
     """Choose a number of threads by the speed of the step as it will be taken, or nearly so."""
     state = run.state()
-    made = _made(run, state, "trace" if run.settings.compile else False)
+    made = _made(run, state, False)
+    with preserved(state):
+        seconds = _seconds(made.take)
+    if seconds > LONG:
+        say(f"a step takes {seconds:.1f} s; trying it with fewer threads takes a while")
+    elif run.settings.compile:
+        made = _made(run, state, "trace")
     with preserved(state):
         return calibrate.threads(made.take, most, CALIBRATION)
 
 
-def _chosen(run: Run, state: State, say: Callable[[str], None]) -> tuple[Made, Any, str]:
+def _chosen(run: Run, state: State, say: Callable[[str], None]) -> tuple[Made, bool | str, str]:
     """Choose how the step is run; return it with the choice and the reason."""
     plain = _made(run, state, False)
     if not is_traceable(state, run.optimizer):
-        return plain, False, "the optimizer goes by values or keeps a state of its own"
+        return plain, False, UNTRACEABLE
     with preserved(state):
         seconds = _seconds(plain.take)
     if seconds > LONG:
         return plain, False, f"a step takes {seconds:.2g} s, next to which nothing is saved"
     traced = _made(run, state, "trace")
-    if traced.ready and traced.ready.refusal:
-        return plain, False, f"the step cannot be traced: {traced.ready.refusal}"
+    if traced.refusal:
+        return plain, False, f"the step cannot be traced: {traced.refusal}"
     if run.device.type == "cuda":
         return traced, "trace", "all kernels of a step are one launch"
-    left, expected = _left(run, state, traced), _expected(run)
-    if left < expected or not any(map(shutil.which, COMPILERS)):
-        reason = f"compiling would take {expected:.0f} s and save {left:.0f} s"
-        return traced, "trace", reason if left < expected else "there is no C++ compiler"
+    saved, expected = _saved(run, state, traced), _expected(run)
+    if saved < expected:
+        return traced, "trace", f"compiling would take {expected:.0f} s and save {saved:.0f} s"
+    if not _can_compile(run):
+        return traced, "trace", NO_COMPILER
     compiled = _made(run, state, True, say)
+    if compiled.refusal:
+        return traced, "trace", compiled.refusal
     with preserved(state):
-        best, ratios = calibrate.faster({"trace": traced.take, True: compiled.take}, CALIBRATION)
-    reason = f"the compiled step is {ratios[True]:.2f} times as fast as the traced one"
-    return (compiled if best is True else traced), best, reason
+        _, ratios = calibrate.faster({"trace": traced.take, "true": compiled.take}, CALIBRATION)
+    reason = f"the compiled step is {ratios['true']:.2f} times as fast as the traced one"
+    if ratios["true"] < calibrate.MARGIN:
+        return traced, "trace", reason
+    return compiled, True, reason
 
 
 def _made(
     run: Run, state: State, mode: bool | str, say: Callable[[str], None] = lambda text: None
 ) -> Made:
     """Make a step ready before it is needed, on the first batch, and leave the state as it was."""
-    if mode is True and run.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
-        raise Misconfigured("compile: no C++ compiler was found; install one, or use compile=trace")
-    ready = Compiled(state, remembered.kernels()) if mode is True else Traced(state)
-    if mode is True:
+    traceable = is_traceable(state, run.optimizer)
+    ready: Traced | None = None
+    if mode is True and traceable:
+        if not _can_compile(run):
+            raise Misconfigured("compile: no C++ compiler was found; install one, or compile=trace")
         say(f"compiling the step, which may take {_expected(run):.0f} s or more")
-    made = ready if mode else None
-    step = run.stepping(state, made, whole=mode is True)
+        ready = Compiled(state, remembered.kernels())
+    elif mode and traceable:
+        ready = Traced(state)
+    step = run.stepping(state, ready, whole=isinstance(ready, Compiled))
     x, y = run.batches()(0)
-    still = 0.0 if is_traceable(state, run.optimizer) else 1.0  # of lr: weights stay finite
+    still = 0.0 if traceable else 1.0  # of lr: weights stay finite
 
     def take() -> None:
         step(x, y, still, False)
@@ -134,18 +165,32 @@ def _made(
         if run.device.type == "cuda":
             torch.cuda.synchronize()
 
-    if mode and is_traceable(state, run.optimizer):
+    if ready is not None:
         with preserved(state):
             take()
-    return Made(step, made, take)
+    way, refusal = _outcome(ready, "" if traceable or not mode else UNTRACEABLE)
+    return Made(step, way, refusal, take, ready)
 
 
-def _left(run: Run, state: State, traced: Made) -> float:
+def _outcome(ready: Traced | None, refusal: str) -> tuple[str, str]:
+    """Return how a step is run after all, and why not as it was to be."""
+    if ready is None or ready.refusal:
+        return "plain", ready.refusal if ready else refusal
+    failure = ready.failure if isinstance(ready, Compiled) else ""
+    return "compiled" if isinstance(ready, Compiled) and not failure else "traced", failure
+
+
+def _can_compile(run: Run) -> bool:
+    """Tell whether kernels can be written here: those for CUDA need no C++."""
+    return run.device.type == "cuda" or any(map(shutil.which, COMPILERS))
+
+
+def _saved(run: Run, state: State, traced: Made) -> float:
     """Return how many seconds of the whole run compiling might save, on the safe side."""
     with preserved(state):
-        seconds = _seconds(traced.take)
-    minutes = run.settings.trainer.minutes
-    spent = 60 * minutes if minutes is not None else run.clock.total * seconds
+        spent = run.clock.total * _seconds(traced.take)
+    if (minutes := run.settings.trainer.minutes) is not None:
+        spent = min(spent, 60 * minutes)
     return SAVED * spent * _light(state, traced)
 
 

@@ -35,7 +35,8 @@ def execute(
 
     Raises `Diverged` or `Interrupted` with everything up to there on disk.
     """
-    state, step = run.begun or (fresh := run.state(), run.stepping(fresh))
+    assert run.begun is not None, "a run that trains is settled first"
+    state, step, _ = run.begun
     if packed is not None:
         state.unpack(packed["state"])
     recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])

@@ -167,9 +167,9 @@ def _threads() -> str:
 
 def _step(run: Run) -> str:
     """Say how the step is run and, where that was left to `auto`, why."""
-    mode, reason = run.decided.get("compile", (run.settings.compile, ""))
-    words = {False: "plain", "trace": "traced", True: "compiled"}[mode]
-    return f"{words}: {reason}" if reason else words
+    assert run.begun is not None, "a run that trains is settled first"
+    _, reason = run.decided.get("compile", (None, ""))
+    return f"{run.begun.way}: {reason}" if reason else run.begun.way
 
 
 def _known(config: Mapping[str, Any], run: Run) -> str:

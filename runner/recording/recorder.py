@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from runner.recording.tensorboard import Events
 
 
+WAIT = 0.5  # seconds between two writings of rows; a process that is killed loses no more
+
+
 class Stopwatch:
     """Seconds spent in training, without what was spent on looking and saving."""
 
@@ -59,6 +62,8 @@ class Recorder:
             self.events = Events(folder, known.get("events"))
         self.stopwatch = Stopwatch()
         self._seen, self._seconds = 0, 0.0  # at the last timing row
+        self._rows: list[tuple[dict[str, Any], float, float]] = []  # with seconds and rate
+        self._due = 0.0  # when they are written
 
     def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
         """Record what the run is: environment, settings as text and HParams, training images."""
@@ -79,36 +84,51 @@ class Recorder:
         self.terminal.start(total, state.step, validated)
 
     def record(self, state: Any, row: dict[str, Any]) -> None:
-        """Write the row of this step, if it has one."""
+        """Take the row of this step, if it has one; rows that follow each other fast wait a bit."""
         self.terminal.tick(state.step)
         if not row:
+            if self._rows and time.monotonic() >= self._due:
+                self.write()
             return
         seconds = self.stopwatch.total() - self._seconds
-        rate = (state.seen - self._seen) / max(seconds, 1e-9)
-        self.metrics.row(row)
+        self._rows.append((row, seconds, (state.seen - self._seen) / max(seconds, 1e-9)))
         if "train/loss" in row:
-            self.timing.row({"step": state.step, "seconds": seconds, "samples_per_second": rate})
             self._seen, self._seconds = state.seen, self._seconds + seconds
-        if self.events is not None:
-            tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
-            self.events.scalars(tagged, state.step)
-        self.terminal.row(row, rate)
+        if time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Write and show the rows that wait: several at once cost little more than one."""
+        while self._rows:
+            row, seconds, rate = self._rows.pop(0)
+            self.metrics.row(row)
+            if "train/loss" in row:
+                timing = {"step": row["step"], "seconds": seconds, "samples_per_second": rate}
+                self.timing.row(timing)
+            if self.events is not None:
+                tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
+                self.events.scalars(tagged, row["step"])
+            self.terminal.row(row, rate)
+        self._due = time.monotonic() + WAIT
 
     def lengths(self) -> dict[str, int]:
         """Bring every log to the disk and return its length."""
+        self.write()
         lengths = {"metrics": self.metrics.sync(), "timing": self.timing.sync()}
         if self.events is not None:
             lengths["events"] = self.events.log.sync()
         return lengths
 
     def stop(self) -> None:
-        """Take the progress bar away."""
+        """Write what waits and take the progress bar away."""
+        self.write()
         self.terminal.stop()
 
     def finish(
         self, summary: dict[str, Any], test: Mapping[str, float], step: int
     ) -> dict[str, Any]:
         """Write the summary and return it, with time and speed added."""
+        self.write()
         rows = list(directory.read_rows(self.folder / directory.TIMING))
         rates = [row["samples_per_second"] for row in rows]
         recorded = read_json(self.folder / directory.ENVIRONMENT)

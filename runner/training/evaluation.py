@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -69,18 +70,24 @@ def measure(
     The one place that reads results back to the host.
     """
     with torch.inference_mode():
-        sizes = [len(outcome.targets) for outcome in outcomes]
+        sizes = tuple(outcome.targets.shape[0] for outcome in outcomes)
         losses = torch.stack([outcome.loss for outcome in outcomes]).double()
-        weights = losses.new_tensor(sizes)
+        weights = _weights(sizes, losses.device)
         totals: dict[str, Tensor] = {}
         for outputs, targets in _alike(outcomes):
             for name, part in metrics.totals(outputs, targets).items():
                 totals[name] = totals[name] + part if name in totals else part
-        values = {"loss": losses @ weights / weights.sum(), **metrics.read(totals)}
+        values = {"loss": losses @ weights / sum(sizes), **metrics.read(totals)}
         scalars = {name: value.double() for name, value in values.items() if not value.dim()}
         numbers = torch.stack(list(scalars.values())).tolist()
     larger = {name: value.tolist() for name, value in values.items() if name not in scalars}
     return dict(zip(scalars, numbers, strict=True)), larger
+
+
+@functools.lru_cache
+def _weights(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return how many rows each batch has, in double precision; windows are alike for long."""
+    return torch.tensor(sizes, dtype=torch.float64, device=device)
 
 
 def _alike(outcomes: Sequence[Outcome]) -> list[tuple[Tensor, Tensor]]:

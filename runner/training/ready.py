@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,22 +40,31 @@ class Traced:
             with preserved(self.state):
                 program = trace(function, inputs)
             self._compare(function, program, inputs)
+            ready = launched_at_once(program, inputs, self.state)
         except Exception as error:  # a fault of the function itself shows when it runs plainly
-            self.refusal = str(error).partition("\n")[0]
+            self.refusal = _first_line(error)
             return function
         self.newest = program, inputs
-        return launched_at_once(program, inputs, self.state)
+        return ready
 
     def _compare(self, function: Function, program: Program, inputs: Sequence[Tensor]) -> None:
-        """Raise `Untraceable` unless both do the same, bit by bit, with other numbers.
+        """Raise `Untraceable` unless both do the same, bit by bit, with other inputs.
 
-        A number that the function took from elsewhere than its inputs shows here.
+        What the function took from elsewhere, or from these inputs by other ways than torch's,
+        shows here.
         """
-        others = [each if each.dim() else 2 * each for each in inputs]
+        others = [_another(each) for each in inputs]
         left = [_left_by(run, others, self.state) for run in (function, program)]
         for one, other in zip(*left, strict=True):
             if not torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
                 raise Untraceable("it does not go by its inputs alone")
+
+
+def _another(tensor: Tensor) -> Tensor:
+    """Return other numbers that are as valid: another scalar, or some of the rows twice."""
+    if not tensor.dim():
+        return 2 * tensor + 1e-3
+    return tensor[torch.arange(len(tensor), device=tensor.device) // 2]
 
 
 def _left_by(run: Function, inputs: Sequence[Tensor], state: State) -> list[Tensor]:
@@ -88,35 +95,48 @@ class Compiled(Traced):
     """Compile the first function, that of the ordinary step, and trace the others.
 
     Compiled kernels round differently from torch's own, so which functions are compiled must not
-    depend on chance: the first one, whatever it costs. `seconds` says what it cost.
+    depend on chance: the first one, whatever it costs. One that cannot be compiled is traced, and
+    `failure` says why.
     """
 
     def __init__(self, state: State, cache: Path):
         super().__init__(state)
-        self.cache, self.seconds = cache, 0.0
+        self.cache, self.failure, self.first = cache, "", True
 
     def __call__(self, function: Function, inputs: Sequence[Tensor]) -> Function:
         """Return the compiled function the first time, then records."""
-        if self.seconds:
-            return super().__call__(function, inputs)
-        before = time.perf_counter()
-        with preserved(self.state):
-            program = trace(function, inputs, hoist=False)
-        with preserved(self.state):
-            run = compiled(program, self.cache)
-            run(*inputs)
-        self.seconds = time.perf_counter() - before
-        return launched_at_once(run, inputs, self.state)
+        traced = super().__call__(function, inputs)
+        if self.refusal or not self.first:
+            return traced
+        self.first = False
+        try:
+            with preserved(self.state):
+                program = trace(function, inputs, hoist=False)
+            with preserved(self.state):
+                run = compiled(program, inputs, self.cache)
+                run(*inputs)
+            return launched_at_once(run, inputs, self.state)
+        except Exception as error:  # a compiler fails in ways of its own
+            self.failure = f"it cannot be compiled: {_first_line(error)}"
+            return traced
 
 
-def compiled(program: Program, cache: Path) -> Function:
-    """Return the same by kernels that the compiler writes, kept in the folder `cache`."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
-    # shapes are fixed and tensors stay: there is nothing to guard against
-    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
-    module = GraphModule({}, program.graph)
-    kernels = torch.compile(module, fullgraph=True, dynamic=False, options=options)
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def compiled(program: Program, inputs: Sequence[Tensor], cache: Path) -> Function:
+    """Return the same by kernels that inductor writes, kept in the folder `cache`.
+
+    The record goes to inductor as it is: `torch.compile` would read it anew, and look at every
+    tensor before every step for what cannot change here.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    from torch import _inductor
+
     fixed = program.fixed
+    with torch.no_grad():
+        kernels = _inductor.compile(GraphModule({}, program.graph), [*inputs, *fixed])
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         with torch.no_grad():

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from runner.training.noise import noise_of, part_sizes
 from runner.training.state import Outcome, State
+from runner.training.tracing import Function
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[Callable[..., Tensor], Mapping[str, Tensor], Tensor], Tensor]
 Project = Callable[[Mapping[str, Tensor], float], Mapping[str, Tensor]]
 Clip = Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
-Function = Callable[..., Sequence[Tensor]]
 Ready = Callable[[Function, Sequence[Tensor]], Function]
 Step = Callable[[Tensor, Tensor, float, bool], Outcome]
 
@@ -123,7 +123,7 @@ def is_traceable(state: State, optimizer: Any) -> bool:
 
 def length(tensors: Sequence[Tensor]) -> Tensor:
     """Return the 2-norm over all tensors together."""
-    return torch.stack([each.norm() for each in tensors]).norm()
+    return torch.stack(torch._foreach_norm(list(tensors))).norm()
 
 
 def _updating(state: State, rules: Rules, place: Callable[[Sequence[Tensor]], None]) -> Function:

@@ -13,6 +13,7 @@ from runner.compose import compose
 from runner.config import check
 from runner.foundation import remembered
 from runner.foundation.errors import Misconfigured
+from runner.training import ready
 from runner.training.ready import Compiled, Traced
 
 SMALL = ["device=cpu", "architecture.hidden=[16]", "trainer.steps=20", "trainer.epochs=null"]
@@ -73,7 +74,8 @@ def test_data_and_weights_are_made_with_the_threads_that_train(monkeypatch, thre
 def test_a_settled_run_is_as_it_was_assembled():
     run = speed.settled(settings("threads=1", "normalization=batch"), silent)
     fresh = assemble(settings("threads=1", "normalization=batch"))
-    state, _ = run.begun
+    state, _, way = run.begun
+    assert way == "traced"
     assert (state.step, state.seen, state.gradient_norm, state.window) == (0, 0, None, [])
     for one, other in zip(weights(run, state), weights(fresh, fresh.state()), strict=True):
         assert torch.equal(one, other)
@@ -108,7 +110,7 @@ def test_a_step_that_cannot_be_traced_runs_plainly_and_says_why(monkeypatch):
     assert run.decided["compile"] == (False, "the step cannot be traced: division by zero")
     asked = speed.settled(settings("threads=1", "compile=trace"), silent)
     assert asked.decided.get("compile") is None
-    assert asked.warnings[-1] == "compile: the step runs plainly: division by zero"
+    assert asked.warnings[-1] == "compile: the step is plain: division by zero"
 
 
 def test_a_long_run_is_compiled_where_that_turns_out_faster(monkeypatch):
@@ -116,13 +118,35 @@ def test_a_long_run_is_compiled_where_that_turns_out_faster(monkeypatch):
     monkeypatch.setattr(speed, "COMPILING", (0.0, 0.0))
     monkeypatch.setattr(speed, "_expected", lambda run: 0.0)
     monkeypatch.setattr(Compiled, "__call__", lambda self, function, inputs: function)
-    for best, chosen in ((True, True), ("trace", "trace")):
+    for ratio, chosen in ((1.5, True), (0.9, "trace")):
         remembered.forget()
-        monkeypatch.setattr(calibrate, "faster", lambda *given, best=best: (best, {True: 1.5}))
+        ways = {"true": ratio}
+        monkeypatch.setattr(calibrate, "faster", lambda *given, ways=ways: ("?", ways))
         run = speed.settled(settings("threads=1"), said.append)
-        reason = "the compiled step is 1.50 times as fast as the traced one"
+        reason = f"the compiled step is {ratio:.2f} times as fast as the traced one"
         assert run.decided["compile"] == (chosen, reason)
     assert said == 2 * ["compiling the step, which may take 0 s or more"]
+
+
+def test_what_cannot_be_compiled_is_traced_and_says_why(monkeypatch):
+    def failing(program, inputs, cache):
+        raise RuntimeError("g++ is broken\nand more")
+
+    monkeypatch.setattr(ready, "compiled", failing)
+    run = speed.settled(settings("threads=1", "compile=true"), [].append)
+    assert run.begun.way == "traced"
+    assert run.warnings[-1] == "compile: the step is traced: it cannot be compiled: g++ is broken"
+    monkeypatch.setattr(speed, "_expected", lambda run: 0.0)
+    run = speed.settled(settings("threads=1"), [].append)
+    assert run.decided["compile"] == ("trace", "it cannot be compiled: g++ is broken")
+
+
+@pytest.mark.parametrize("mode", ["trace", "true"])
+def test_a_step_that_goes_by_values_is_plain_whatever_was_asked_for(mode):
+    chosen = ["threads=1", "optimizer=lbfgs", "sampler=full_batch", f"compile={mode}"]
+    run = speed.settled(settings(*chosen), silent)
+    assert run.begun.way == "plain"
+    assert "compile: the step is plain: the optimizer goes by values" in run.warnings[-1]
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
@@ -137,10 +161,12 @@ OTHER = ["architecture.bias=false", "trainer.batch_size=65", "optimizer=adam", "
 
 
 def test_a_structure_is_what_a_step_costs():
-    base = structure(settings())
-    assert {structure(settings(each)) for each in SAME} == {base}
-    assert len({base, *(structure(settings(each)) for each in OTHER)}) == 1 + len(OTHER)
-    assert structure(settings(), 1, 100) != structure(settings(), 1, 200)
+    base = structure(settings(), "cpu")
+    assert {structure(settings(each), "cpu") for each in SAME} == {base}
+    assert len({base, *(structure(settings(each), "cpu") for each in OTHER)}) == 1 + len(OTHER)
+    assert structure(settings(), "cpu", 1, 100) != structure(settings(), "cpu", 1, 200)
+    adam, quicker = (["optimizer=adam", f"optimizer.betas=[{beta},0.999]"] for beta in (0.9, 0.8))
+    assert structure(settings(*adam), "cpu") == structure(settings(*quicker), "cpu")
 
 
 def test_a_resumed_run_takes_what_was_recorded():
@@ -164,7 +190,7 @@ def test_a_compiled_step_is_the_plain_step_up_to_rounding():
         said = []
         run = speed.settled(settings(*chosen), said.append)
         assert bool(said) == (way == "true")
-        (state, step), batch = run.begun, run.batches()
+        (state, step, _), batch = run.begun, run.batches()
         for at in range(5):
             step(*batch(at), 1.0, at == 4)
         ends.append([state.gradient_norm, *weights(run, state)])

@@ -10,6 +10,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runner.recording import directory
+from runner.recording import recorder as recording
 from runner.recording.console import Terminal
 from runner.recording.recorder import Recorder, Stopwatch
 
@@ -49,6 +50,7 @@ def test_a_row_goes_to_metrics_timing_and_events(tmp_path, opened):
     record(recorder, 2, train_loss=0.5, lr=0.1)
     record(recorder, 3, valid_loss=0.25)
     recorder.record(SimpleNamespace(step=4, seen=16), {})
+    recorder.write()
     assert rows(tmp_path, "metrics.jsonl") == [
         {"step": 2, "epoch": 0.5, "train/loss": 0.5, "lr": 0.1},
         {"step": 3, "epoch": 0.75, "valid/loss": 0.25},
@@ -59,6 +61,20 @@ def test_a_row_goes_to_metrics_timing_and_events(tmp_path, opened):
     read = EventAccumulator(str(tmp_path)).Reload()
     assert read.Tags()["scalars"] == ["train/loss", "lr", "valid/loss"]
     assert [(each.step, each.value) for each in read.Scalars("valid/loss")] == [(3, 0.25)]
+
+
+def test_rows_that_follow_each_other_fast_are_written_together(tmp_path, opened, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(recording.time, "monotonic", lambda: clock[0])
+    recorder, written = opened(), []
+    for step in range(1, 7):
+        record(recorder, step, train_loss=1.0)
+        written.append(len(rows(tmp_path, "metrics.jsonl")))
+        clock[0] += 0.2
+    assert written == [1, 1, 1, 4, 4, 4]
+    recorder.stop()
+    assert [row["step"] for row in rows(tmp_path, "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows(tmp_path, "timing.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_no_row_holds_what_a_clock_decides(tmp_path, opened):
@@ -103,8 +119,8 @@ def test_finish_sums_up(tmp_path, opened):
     recorder.describe(None, {})
     for step in (1, 2, 3):
         record(recorder, step, train_loss=1.0)
-    timing = rows(tmp_path, "timing.jsonl")
     summary = recorder.finish({"test": {"accuracy": 0.5}, "steps": 3}, {"accuracy": 0.5}, 3)
+    timing = rows(tmp_path, "timing.jsonl")
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["test"] == {"accuracy": 0.5}
     assert summary["seconds"] == sum(row["seconds"] for row in timing)

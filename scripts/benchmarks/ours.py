@@ -1,0 +1,87 @@
+"""The runner's own loop as a contender."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.gate import Task
+from benchmarks.workloads import NEVER, settings
+from runner import compose
+from runner.assemble.run import Run
+from runner.assemble.speed import settled
+from runner.execution.execute import advancing
+from runner.execution.hooks import measuring
+from runner.execution.launch import Request, launch
+from runner.foundation.durations import ENDLESS
+from runner.recording.console import Terminal
+from runner.recording.recorder import Stopwatch
+from runner.training.loop import Hook, Row, train
+from runner.training.state import Outcome, State
+
+LOGGED = 50  # steps between rows, the default
+PAIRED = ("compile=trace", "trainer.steps=1000000000")
+
+
+def steps(task: Task, *, compiling: str = "auto", calibrated: bool = False) -> None:
+    """Train with a row of metrics every 50 steps, without validation.
+
+    The budget stays the default one, which `auto` goes by; the loop goes on beyond it. It begins
+    shortly before a logged step, so that both kinds of steps are prepared when it is ready.
+    """
+    threads = "auto" if calibrated else str(task.threads)
+    run, state, advance = _begun(task, f"compile={compiling}", f"threads={threads}")
+    state.step = LOGGED - 2
+    task.gate.warm(3)
+    gate = Hook(1, lambda state, row: task.gate())
+    train(state, advance, [*measuring(run, Stopwatch()), gate], ENDLESS)
+
+
+def nothing(task: Task) -> None:
+    """Train with no hook at all: no metrics, no gradient norm, no files."""
+    options = (*PAIRED, f"threads={task.threads}", f"trainer.log_every={NEVER}")
+    _, state, advance = _begun(task, *options)
+
+    def forget(state: State, row: Row) -> None:
+        state.window.clear()
+        task.gate()
+
+    train(state, advance, [Hook(1, forget)], ENDLESS)
+
+
+def everything(task: Task) -> None:
+    """Train as `runner` does: TensorBoard, metrics file, bar, checkpoints, gradient norm."""
+    overrides = [*PAIRED, f"threads={task.threads}", "output_root=outputs"]
+    composed = compose.compose([*task.workload.overrides, *overrides])
+    request = Request(composed.record, composed.choices, overrides)
+    task.gate.warm(LOGGED + 1)
+    with Path(os.devnull).open("w") as nowhere:
+        terminal = _Gated(task, Console(file=nowhere, force_terminal=True))
+        launch(_settled(task, *overrides), request, terminal)
+
+
+class _Gated(Terminal):
+    """A terminal with a progress bar, through the gate each time that moves."""
+
+    def __init__(self, task: Task, console: Console):
+        super().__init__(console)
+        self.gate = task.gate
+
+    def tick(self, step: int) -> None:
+        super().tick(step)
+        self.gate()
+
+
+def _settled(task: Task, *overrides: str) -> Run:
+    return settled(settings(task.workload, *overrides, f"trainer.evaluate_every={NEVER}"), print)
+
+
+def _begun(task: Task, *overrides: str) -> tuple[Run, State, Callable[[State], Outcome]]:
+    """Return a run, its state and what advances that by a step."""
+    run = _settled(task, *overrides)
+    assert run.begun is not None
+    state, step = run.begun
+    return run, state, advancing(run, step)
