@@ -70,7 +70,8 @@ def settled(settings: Settings, say: Callable[[str], None]) -> Run:
 
 def begin(run: Run, say: Callable[[str], None]) -> None:
     """Make the state and the step that train: plain, traced or compiled."""
-    state, mode = run.state(), run.settings.compile
+    state = run.state()
+    mode: bool | str = run.settings.compile
     made = None
     if mode == "auto":
         made, mode, reason = _recalled(run, state, say)

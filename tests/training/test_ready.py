@@ -89,7 +89,7 @@ def test_a_number_taken_from_the_inputs_behind_torchs_back_is_found_out():
     state = state_of(Counting())
 
     def scaled(x, rate):
-        return updating(state)(x / float(abs(x.numpy()).max()), rate)
+        return updating(state)(x / float(abs(x.numpy()).sum()), rate)
 
     ready = Traced(state)
     assert ready(scaled, inputs()) is scaled
