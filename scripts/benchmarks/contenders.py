@@ -56,11 +56,11 @@ CONTENDERS: dict[str, Contender] = {
         {"tuned": True},
     ),
     "typical": Contender("by_hand", _LOADER, {"tuned": False}),
-    "eager": _ours("false", "runner, compile=false, metrics every 50 steps"),
-    "traced": _ours("trace", "runner, compile=trace, metrics every 50 steps"),
-    "compiled": _ours("true", "runner, compile=true, metrics every 50 steps"),
+    "eager": _ours("false", "runner, compile=false, metrics every 100 steps"),
+    "traced": _ours("trace", "runner, compile=trace, metrics every 100 steps"),
+    "compiled": _ours("true", "runner, compile=true, metrics every 100 steps"),
     "default": _ours(
-        "auto", "runner, everything on auto, threads too, metrics every 50 steps", calibrated=True
+        "auto", "runner, everything on auto, threads too, metrics every 100 steps", calibrated=True
     ),
     **_two(
         "lightning", "with_lightning",

@@ -22,12 +22,12 @@ from runner.recording.recorder import Stopwatch
 from runner.training.loop import Hook, Row, train
 from runner.training.state import Outcome, State
 
-LOGGED = 50  # steps between rows, the default
+LOGGED = 100  # steps between rows, the default
 PAIRED = ("compile=trace", "trainer.steps=1000000000")
 
 
 def steps(task: Task, *, compiling: str = "auto", calibrated: bool = False) -> None:
-    """Train with a row of metrics every 50 steps, without validation.
+    """Train with a row of metrics every 100 steps, without validation.
 
     The budget stays the default one, which `auto` goes by; the loop goes on beyond it. It begins
     shortly before a logged step, so that both kinds of steps are prepared when it is ready.
@@ -83,5 +83,5 @@ def _begun(task: Task, *overrides: str) -> tuple[Run, State, Callable[[State], O
     """Return a run, its state and what advances that by a step."""
     run = _settled(task, *overrides)
     assert run.begun is not None
-    state, step = run.begun
+    state, step, _ = run.begun
     return run, state, advancing(run, step)

@@ -1,4 +1,4 @@
-"""Ignite: its supervised trainer, printing the loss every 50 steps."""
+"""Ignite: its supervised trainer, printing the loss every 100 steps."""
 
 from __future__ import annotations
 
