@@ -58,7 +58,7 @@ def settled(settings: Settings, say: Callable[[str], None]) -> Run:
         decision = remembered.recall(key)
         if decision is None:
             decided = _decision(run, "threads", *_threads(run, used, say))
-            decision = remembered.remember(key, decided)
+            decision = _remembered(run, key, decided)
             torch.set_num_threads(decision["value"])
         if decision["value"] != used:
             run = assemble(replace(settings, threads=decision["value"]))
@@ -91,12 +91,23 @@ def _recalled(
     decision = remembered.recall(key)
     if decision is None:
         made, value, reason = _chosen(run, state, say)
-        decision = remembered.remember(key, _decision(run, "compile", value, reason))
+        decision = _remembered(run, key, _decision(run, "compile", value, reason))
         if decision["value"] == value:
             return made, value, decision["reason"]
     if decision["value"] is True and not _can_compile(run):
         return None, "trace", NO_COMPILER
     return None, decision["value"], decision["reason"]
+
+
+def _remembered(run: Run, key: str, decision: remembered.Decision) -> remembered.Decision:
+    """Remember a decision and return the one that stands; warn where nothing can be kept."""
+    stands = remembered.remember(key, decision)
+    if remembered.recall(key) is None:
+        run.warnings.append(
+            f"{remembered.folder()}: cannot be written, so that what auto decides is not "
+            f"remembered; for the same bits again set {decision['what']} to what config.yaml says"
+        )
+    return stands
 
 
 def _threads(run: Run, most: int, say: Callable[[str], None]) -> tuple[int, str]:

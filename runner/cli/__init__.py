@@ -20,7 +20,7 @@ VERBS = {
     "diff": "show what differs between two runs",
     "list": "list the groups, or the options of one",
     "show": "print the composed and checked configuration",
-    "env": "print versions, devices and the user's defaults",
+    "env": "print versions, devices, the user's defaults and what auto remembers",
     "completion": "print a script that completes words in bash, zsh or fish",
 }
 

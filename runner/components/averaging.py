@@ -1,6 +1,6 @@
 """Averages of the weights along a run, used in their place for validation and test.
 
-A factory gives `Averaging(init, update)`. What is averaged are the parameters and the running
+A factory gives `Averaging(init, update, due)`. What is averaged are the parameters and the running
 statistics of layers; training itself goes on with the plain weights.
 """
 

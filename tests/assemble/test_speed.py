@@ -58,6 +58,15 @@ def test_what_is_decided_is_remembered_and_not_decided_again(monkeypatch):
     assert again.decided == first.decided
 
 
+def test_where_nothing_can_be_remembered_that_is_said(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "taken"))
+    run = speed.settled(settings("threads=1"), silent)
+    assert run.decided["compile"][0] == "trace"
+    (warning,) = run.warnings
+    assert warning.endswith("for the same bits again set compile to what config.yaml says")
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_data_and_weights_are_made_with_the_threads_that_train(monkeypatch, threads):
     monkeypatch.setattr(calibrate, "threads", lambda *given: (threads, "so it is said"))
