@@ -22,7 +22,7 @@ OPTIONS = [(group, option, path) for group, found in options.groups([ROOT / "con
 # From the top down; a package may import rows below its own, and itself.
 ROWS = [
     {"__init__", "__main__"},
-    {"cli"},
+    {"cli", "plugins"},
     {"studies"},
     {"search", "ensembles", "export"},
     {"sweeps"},
@@ -34,7 +34,7 @@ ROWS = [
     {"foundation"},
 ]
 LEVEL = {package: at for at, row in enumerate(ROWS) for package in row}
-EXEMPT = {"trainer", "experiment", "search", "ensemble"}
+EXEMPT = {"trainer", "experiment", "sweep", "search", "ensemble"}
 TOP = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "conf", "runner", "tests",
        "outputs", "scripts"}  # fmt: skip
 

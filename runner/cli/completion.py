@@ -14,7 +14,7 @@ from runner.cli.configure import machine, output_root
 from runner.foundation import options as conf
 from runner.recording import directory
 
-TAKES_RUN = ("resume", "evaluate", "diff")
+TAKES_RUN = ("resume", "evaluate", "diff", "report")
 TAKES_CONFIGURATION = ("train", "show")
 
 SCRIPTS = {
@@ -83,3 +83,5 @@ def candidates(verb: str, word: str) -> Iterator[str]:
                 f"{group}.{key}=" for path in options.values() for key, _ in conf.keys(path)
             )
     yield from (f"{key}=" for key in conf.top_level_keys())
+    if verb != "show":
+        yield f"{conf.SEEDS}="

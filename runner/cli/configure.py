@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
@@ -123,6 +124,48 @@ def trusted(options: argparse.Namespace, defaults: Mapping[str, Any]) -> list[st
     return list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a command composes with beside its words: the user's packages, options and defaults."""
+
+    trust: list[str]
+    folders: list[Path]
+    machine: dict[str, Any]
+    several: list[str]  # groups of which many options may be chosen
+
+    @property
+    def composing(self) -> dict[str, Any]:
+        """Return what a `Composer` takes."""
+        return {"folders": self.folders, "machine": self.machine, "several": self.several}
+
+    def request(self, composition: Any, overrides: list[str]) -> Any:
+        """Return what is recorded of the command."""
+        from runner.execution.launch import Request
+
+        return Request(
+            config=composition.record,
+            choices=composition.choices,
+            overrides=list(overrides),
+            trust=self.trust,
+            config_dirs=[str(folder.resolve()) for folder in self.folders],
+        )
+
+
+def given(options: argparse.Namespace) -> Given:
+    """Read flags and the defaults file."""
+    from runner.assemble.settings import Settings
+
+    defaults = machine()
+    folders = dict.fromkeys([*options.config_dir, *defaults.get("config_dir", [])])
+    return Given(
+        trust=trusted(options, defaults),
+        folders=[Path(each).expanduser() for each in folders],
+        machine={key: value for key, value in defaults.items() if key not in LISTS},
+        several=[name for name, kind in get_type_hints(Settings).items()
+                 if get_origin(kind) is dict],
+    )  # fmt: skip
+
+
 @memory.loading()
 def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Compose and check what the user asked for; return (settings, composition, request).
@@ -131,51 +174,24 @@ def configured(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """
     from runner import compose, config
     from runner.assemble.settings import Settings
-    from runner.execution.launch import Request
 
-    defaults = machine()
-    trust = trusted(options, defaults)
-    budget = _one_budget(options.overrides)
-    folders = [Path(each).expanduser() for each in
-               dict.fromkeys([*options.config_dir, *defaults.get("config_dir", [])])]  # fmt: skip
-    several = [name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is dict]
-    values = {key: value for key, value in defaults.items() if key not in LISTS}
+    asked = given(options)
+    words = [*options.overrides, *compose.one_budget(options.overrides)]
     try:
-        composition = compose.compose(
-            [*options.overrides, *budget], folders=folders, machine=values, several=several
-        )
+        composition = compose.compose(words, **asked.composing)
     except compose.MistakesFound as found:
-        raise Misconfigured(_together(found, trust)) from found
-    settings = config.check(composition.config, Settings, trust=trust)
-    request = Request(
-        config=composition.record,
-        choices=composition.choices,
-        overrides=list(options.overrides),
-        trust=trust,
-        config_dirs=[str(folder.resolve()) for folder in folders],
-    )
-    return settings, composition, request
-
-
-def _one_budget(overrides: list[str]) -> list[str]:
-    """Refuse two budgets at once; return what lets a given one stand instead of any other."""
-    values = dict(each.split("=", 1) for each in overrides if "=" in each)
-    keys = [f"trainer.{unit}" for unit in ("epochs", "steps", "samples")]
-    given = [key for key in keys if values.get(key, "null") != "null"]
-    if len(given) > 1:
-        raise Misconfigured(f"{' and '.join(given)}: give one of them, not both")
-    return [f"{key}=null" for key in keys if given and key not in values]
+        raise Misconfigured(_together(found, asked.trust)) from found
+    settings = config.check(composition.config, Settings, trust=asked.trust)
+    return settings, composition, asked.request(composition, options.overrides)
 
 
 def _together(found: Any, trust: list[str]) -> list[str]:
     """Return the problems of composing, then those of checking that concern other keys."""
-    from runner import config
+    from runner import compose, config
     from runner.assemble.settings import Settings
 
-    problems = list(found.problems)
-    named = {problem.partition(":")[0].partition("=")[0] for problem in problems}
     try:
         config.check(found.config, Settings, trust=trust)
     except Misconfigured as error:
-        problems += [each for each in error.problems if each.partition(":")[0] not in named]
-    return problems
+        return compose.beside(found.problems, error.problems)
+    return list(found.problems)

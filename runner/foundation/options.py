@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.foundation.errors import did_you_mean
 from runner.foundation.files import flat, read_yaml
 
+SEEDS = "seeds"  # an axis of a sweep: of no group, and no key of a run
 Groups = dict[str, dict[str, Path]]  # group -> option -> file
 
 
@@ -86,5 +87,5 @@ def top_level_keys() -> list[str]:
 
 
 def words() -> set[str]:
-    """Return every group and every key of the run itself: what may stand before a `=`."""
-    return {*groups([own_folder()]), *top_level_keys()}
+    """Return every group, every key of the run itself, and `seeds`: what may stand before a `=`."""
+    return {*groups([own_folder()]), *top_level_keys(), SEEDS}

@@ -24,12 +24,22 @@ from runner.foundation.options import own_folder
         ["hooks=[weight_norm]", "+hooks.weight_norm.further={a: 1}"],
         ["dataset=fashion_mnist", "dataset.root=/x y", "tensorboard=false", "name=null"],
         ["optimizer.betas=[0.8,0.9]", "optimizer=adam"],
+        ["experiment=diabetes", "stopping.patience=3", "regularizer=[l2,l1]"],
+        ["optimizer={lr: 2}", "+new={a: {b: [1,{c: 2}]}}", "+new.a.d=null", "++new.e=x"],
+        ["seed=${dataset.seed}", "+new.a=${.b}", "+new.b=${trainer}", "name=s${seed}"],
+        ["architecture.hidden=[${seed},4]", "objective=${trainer.log_every}"],
+        ["~trainer.epochs", "~schedule", "+architecture={wide: true}", "output_root='a b'"],
     ],
 )
 def test_equals_hydras_own_composition(overrides: list[str]) -> None:
     with initialize_config_dir(str(own_folder()), version_base="1.3"):
-        expected = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
-    assert compose.compose(overrides, several=["hooks"]).config == expected
+        composed = hydra_compose("config", overrides)
+        record = OmegaConf.to_container(composed)
+        config = OmegaConf.to_container(composed, resolve=True)
+    found = compose.compose(overrides, several=["hooks", "regularizer"])
+    del record["sweep"], config["sweep"]
+    assert found.record == record
+    assert found.config == config
 
 
 @pytest.mark.parametrize(
@@ -37,7 +47,12 @@ def test_equals_hydras_own_composition(overrides: list[str]) -> None:
     [
         ("optimizer=adm", "optimizer=adm: no such option; did you mean 'adam'?"),
         ("optimizer.lr=", "optimizer.lr: missing value after '='"),
-        ("optimizer.lr=0.1,0.2", "optimizer.lr: several values, '0.1,0.2'"),
+        ("optimizer.lr=0.1,0.2", "optimizer.lr: several values, '0.1,0.2'; one run takes one"),
+        ("optimizer.lr=range(3)", "optimizer.lr: several values, 'range(3)'; one run takes one"),
+        ("seeds=3", "seeds: belongs to a sweep; add -m"),
+        ("sweep.zip=[seed]", "sweep.zip: belongs to a sweep; add -m"),
+        ("architecture.hidden.7=3", "architecture.hidden.7: unknown key"),
+        ("architecture.hidden=[${foo}]", "architecture.hidden[0]: Interpolation key 'foo' not"),
         ("optimizer.lr", "'optimizer.lr': not of the form key=value"),
         ("=3", "'=3': not of the form key=value"),
         ("optimizer.lr={", "'optimizer.lr={': not of the form key=value"),
@@ -107,3 +122,51 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, content: bytes, re
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no such folder"):
         compose.compose([], folders=[tmp_path / "absent"])
+
+
+def test_a_run_knows_nothing_of_sweeps() -> None:
+    composition = compose.compose(["seed=1"])
+    for content in (composition.config, composition.record, composition.choices):
+        assert "sweep" not in content
+    assert composition.sweep["max_jobs"] == 1000
+
+
+def test_an_experiment_that_is_a_sweep_needs_m(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/rates.yaml").write_text(
+        "# @package _global_\n# Rates.\nsweep:\n  grids: ['optimizer.lr=0.1,${oc.env:NOPE}']\n"
+    )
+    with pytest.raises(Misconfigured, match=r"experiment=rates: its sweep.grids .* add -m"):
+        compose.compose(["experiment=rates"], folders=[tmp_path])
+
+
+def test_jobs_of_one_composer_do_not_touch_each_other() -> None:
+    composer = compose.Composer()
+    plain, _ = composer.compose([])
+    composer.compose(["architecture.hidden.0=5", "+trainer.x={a: 1}", "~optimizer.lr"])
+    again, problems = composer.compose([])
+    assert (again, problems) == (plain, [])
+    lists, _ = composer.compose(["architecture.hidden=[1,2]"])
+    lists.config["architecture"]["hidden"].append(3)
+    assert composer.compose(["architecture.hidden=[1,2]"])[0].config["architecture"]["hidden"] == [
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        (["trainer.steps=3"], ["trainer.epochs=null", "trainer.samples=null"]),
+        (["trainer.steps=3", "trainer.epochs=null"], ["trainer.samples=null"]),
+        (["seed=3"], []),
+        (["trainer.steps=null"], []),
+    ],
+)
+def test_a_budget_stands_instead_of_any_other(given: list[str], added: list[str]) -> None:
+    assert compose.one_budget(given) == added
+
+
+def test_two_budgets_are_refused() -> None:
+    with pytest.raises(Misconfigured, match=r"trainer\.epochs and trainer\.samples: give one"):
+        compose.one_budget(["trainer.samples=3", "trainer.epochs=1"])
