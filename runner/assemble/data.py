@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,17 +54,18 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
         for name, (x, y) in raw.items()
     }
     assert set(splits) == set(SPLITS)
-    augmentations = [build(node) for node in settings.augmentation.values()]
-    if not augmentations:
-        return Prepared(splits, splits["train"], None, fitted)
-    augment = _augment(augmentations, fitted, settings.seed, data.outputs)
-    return Prepared(splits, (x, splits["train"][1]), augment, fitted)
+    augment = augmenting(settings, fitted, data.outputs)
+    return Prepared(
+        splits, (x, splits["train"][1]) if augment else splits["train"], augment, fitted
+    )
 
 
-def _augment(
-    augmentations: Sequence[Augmentation], fitted: Fitted, seed: int, classes: int
-) -> Augment:
+def augmenting(settings: Settings, fitted: Fitted, classes: int) -> Augment | None:
     """Return the augmentations in their order; those that mix see classes as one-hot rows."""
+    seed = settings.seed
+    augmentations: list[Augmentation] = [build(node) for node in settings.augmentation.values()]
+    if not augmentations:
+        return None
 
     def augment(step: int, x: Tensor, y: Tensor) -> Batch:
         generator = rng.generator(seed, "augmentation", step, x.device)

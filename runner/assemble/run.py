@@ -27,6 +27,7 @@ from runner.components.normalization.batchwise import populating, populations
 from runner.components.optimizer.kind import Optimizer
 from runner.components.optimizer.torch_adapter import by_torch
 from runner.components.output import Output
+from runner.components.regularizer import Regularizer
 from runner.components.sampler import Sampler, single
 from runner.components.schedule import Schedule
 from runner.components.stopping import Stopping
@@ -37,7 +38,7 @@ from runner.foundation.errors import Misconfigured, did_you_mean, naming
 from runner.training import evaluation, feed, step
 from runner.training.evaluation import Metrics, evaluating
 from runner.training.state import Outcome, State
-from runner.training.step import Clip, Loss, Penalty, Project
+from runner.training.step import Clip, Loss, Penalty
 
 TRIAL_ROWS = 256  # training rows for initializers that go by the data
 
@@ -66,9 +67,7 @@ class Run:
     loss: Loss
     metrics: Metrics
     blend: Callable[[Tensor, Tensor], Tensor]
-    penalties: Sequence[Penalty]
-    decays: Sequence[Project]
-    projections: Sequence[Project]
+    regularizers: Sequence[Regularizer]
     clips: Sequence[Clip]
     optimizer: Optimizer
     averaging: Averaging
@@ -90,6 +89,11 @@ class Run:
     def device(self) -> torch.device:
         """Return where the model is."""
         return next(self.model.parameters()).device
+
+    @property
+    def penalties(self) -> list[Penalty]:
+        """Return what is added to the loss."""
+        return [each.penalty for each in self.regularizers if each.penalty]
 
     def parameters(self) -> int:
         """Count the model's parameters."""
@@ -114,23 +118,23 @@ class Run:
         self, state: State, ready: step.Ready | None = None, whole: bool = False
     ) -> step.Step:
         """Return the training step of this run; `ready` may make it faster."""
-        return step.prepare(
-            state,
-            step.Rules(
-                loss=self.loss,
-                penalties=self.penalties,
-                decays=self.decays,
-                projections=self.projections,
-                clips=self.clips,
-                optimizer=self.optimizer,
-                averaging=self.averaging,
-                population=self.prepared.splits["train"][0],
-                seed=self.settings.seed,
-                autocast=self.autocast,
-                accumulate=self.settings.trainer.accumulate,
-                whole=whole,
-            ),
-            ready,
+        return step.prepare(state, self.rules(whole), ready)
+
+    def rules(self, whole: bool = False) -> step.Rules:
+        """Return what the training step obeys."""
+        return step.Rules(
+            loss=self.loss,
+            penalties=self.penalties,
+            decays=[each.decay for each in self.regularizers if each.decay],
+            projections=[each.project for each in self.regularizers if each.project],
+            clips=self.clips,
+            optimizer=self.optimizer,
+            averaging=self.averaging,
+            population=self.prepared.splits["train"][0],
+            seed=self.settings.seed,
+            autocast=self.autocast,
+            accumulate=self.settings.trainer.accumulate,
+            whole=whole,
         )
 
     def batches(self) -> Callable[[int], feed.Batch]:
@@ -192,7 +196,7 @@ def assemble(settings: Settings) -> Run:
     rules.refuse(settings, data, output, optimizer)
     clock, sampler = budget(settings, data)
     prepared = prepare(data, settings, device, dtype)
-    inputs, columns = prepared.splits["train"][0].shape[1:], _columns(settings, data)
+    inputs, columns = prepared.splits["train"][0].shape[1:], columns_of(settings, data)
     model, units = construct(settings, inputs, columns, output.make())
     place(model, settings, device, dtype)
     regularizers = [build(node) for node in settings.regularizer.values()]
@@ -206,9 +210,7 @@ def assemble(settings: Settings) -> Run:
         loss=maker(settings.loss),
         metrics=metrics,
         blend=blending(data, output),
-        penalties=[each.penalty for each in regularizers if each.penalty],
-        decays=[each.decay for each in regularizers if each.decay],
-        projections=[each.project for each in regularizers if each.project],
+        regularizers=regularizers,
         clips=[maker(node) for node in settings.clipping.values()],
         optimizer=optimizer,
         averaging=build(settings.averaging, clock=clock),
@@ -223,8 +225,13 @@ def assemble(settings: Settings) -> Run:
     rules.refuse_with(model, settings, regularizers)
     run.warnings += rules.odd(settings, output, optimizer, model, sampler.steps == 1)
     run.warnings += rules.idle(settings, units)
+    return tried(run, higher)
+
+
+def tried(run: Run, higher: frozenset[str]) -> Run:
+    """Try a step, initialize, and find the goal; `higher` are metrics that are better when so."""
     _try(run)
-    _initialize(run)
+    initialized(run)
     run.state()  # what an optimizer cannot start with, it says before a directory is made
     run.goal, run.sign = _goal(run, higher)
     return run
@@ -239,7 +246,7 @@ def optimizer_of(node: Node) -> Optimizer:
         return by_torch(maker(node), node.arguments)
 
 
-def _columns(settings: Settings, data: Data) -> int:
+def columns_of(settings: Settings, data: Data) -> int:
     """Return how many outputs the model has: one for each class unless the loss wants fewer."""
     if data.task == "regression":
         return data.outputs
@@ -247,7 +254,7 @@ def _columns(settings: Settings, data: Data) -> int:
         return rules.traits_of(settings).columns(data.outputs)
 
 
-def _initialize(run: Run) -> None:
+def initialized(run: Run) -> None:
     """Fill the weights, in the mode of evaluation: without dropout's noise."""
     x, y = (part[:TRIAL_ROWS] for part in run.prepared.splits["train"])
     with evaluating(run.model, gradients=True):

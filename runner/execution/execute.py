@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,26 @@ CHECKPOINT_PARTS = ("step", "state", "logs", "seconds")
 SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a run has from the sweep it is a job of.
+
+    swept  the values that tell it from the others
+    saves  where its checkpoints are: in one place for all the jobs that train together
+    every  seconds between two of them
+    """
+
+    swept: Mapping[str, Any]
+    saves: Path
+    every: float
+
+
 def execute(
-    run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] | None = None
+    run: Run,
+    folder: Path,
+    terminal: Terminal,
+    packed: dict[str, Any] | None = None,
+    part: Part | None = None,
 ) -> dict[str, Any]:
     """Train into a run directory, from its start or from a checkpoint; return the summary.
 
@@ -39,25 +58,27 @@ def execute(
     state, step, _ = run.begun
     if packed is not None:
         state.unpack(packed["state"])
-    recorder = Recorder(folder, terminal, run.settings.tensorboard, packed and packed["logs"])
+    logs, swept = packed and packed["logs"], part.swept if part else None
+    recorder = Recorder(folder, terminal, run.settings.tensorboard, logs, swept)
     recorder.stopwatch.before = packed["seconds"] if packed is not None else 0.0
     with contextlib.closing(recorder):
-        saver = _Saver(state, recorder, run.clock.steps_per_epoch)
+        saver = _Saver(state, recorder, run, part)
         if packed is None:
-            _describe(run, recorder)
-            saver.save()
+            describe(run, recorder)
+            if part is None:  # a job that is killed before its first save starts again
+                saver.save()
         advance = advancing(run, step)
         with deferred() as waiting:
             hooks = [
                 *measuring(run, recorder.stopwatch),
                 Hook(1, recorder.record),
-                *saver.hooks(run, waiting),
+                *saver.hooks(waiting),
             ]
             recorder.start(run.clock.total, state, bool(len(run.data.splits["valid"])))
             train(state, advance, hooks, run.clock.total)
             recorder.stop()
             saver.save()
-        return _finish(run, state, recorder)
+        return finish(run, state, recorder)
 
 
 def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
@@ -75,8 +96,11 @@ def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
     return advance
 
 
-def _describe(run: Run, recorder: Recorder) -> None:
+def describe(run: Run, recorder: Recorder) -> None:
     """Record what a run is, before its first step: settings, data, environment, pictures."""
+    if recorder.swept is not None:  # what the jobs of a sweep share is recorded once for all
+        recorder.describe(None, {})
+        return
     x, _ = run.prepared.raw_train
     if run.prepared.augment is not None:
         x, _ = run.prepared.augment(0, *(part[:32] for part in run.prepared.raw_train))
@@ -94,7 +118,7 @@ def _describe(run: Run, recorder: Recorder) -> None:
     )  # fmt: skip
 
 
-def _finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
+def finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
     """Evaluate every split once with the best weights and write the summary."""
     best_step = state.best.step if state.best.weights else state.step
     if state.averages and not state.has_average:
@@ -125,9 +149,12 @@ def _finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
 class _Saver:
     """Save the state together with the length of every log at that moment."""
 
-    def __init__(self, state: State, recorder: Recorder, steps_per_epoch: int):
-        self.state, self.recorder, self.steps_per_epoch = state, recorder, steps_per_epoch
+    def __init__(self, state: State, recorder: Recorder, run: Run, part: Part | None):
+        self.state, self.recorder, self.clock = state, recorder, run.clock
         self.step, self.time = -1, time.monotonic()
+        self.period = None if part else run.settings.trainer.save_every
+        self.seconds = part.every if part else SECONDS_BETWEEN_SAVES
+        self.folder = part.saves if part else recorder.folder / directory.CHECKPOINTS
 
     def save(self) -> None:
         """Write a checkpoint unless this step has one."""
@@ -138,17 +165,17 @@ class _Saver:
         content = {"step": self.state.step, "state": self.state.pack(),
                    "logs": self.recorder.lengths(),
                    "seconds": self.recorder.stopwatch.total()}  # fmt: skip
-        folder, step = self.recorder.folder, self.state.step
-        checkpoints.save(folder / directory.CHECKPOINTS, step, content)
-        directory.set_status(folder, step=step, epoch=step / self.steps_per_epoch)
+        step = self.state.step
+        checkpoints.save(self.folder, step, content)
+        epoch = step / self.clock.steps_per_epoch
+        directory.set_status(self.recorder.folder, step=step, epoch=epoch)
         self.step, self.time = step, time.monotonic()
 
-    def hooks(self, run: Run, waiting: Waiting) -> list[Hook]:
+    def hooks(self, waiting: Waiting) -> list[Hook]:
         """Return what saves in time, and what saves and leaves when a signal came."""
-        every = run.settings.trainer.save_every
 
         def save(state: State, row: Row) -> None:
-            if every is not None or time.monotonic() - self.time >= SECONDS_BETWEEN_SAVES:
+            if self.period is not None or time.monotonic() - self.time >= self.seconds:
                 self.save()
 
         def leave(state: State, row: Row) -> None:
@@ -157,7 +184,8 @@ class _Saver:
                 way = f"continue with: runner resume {self.recorder.folder}"
                 raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
 
-        steps = run.clock.steps(every) if every is not None else run.clock.steps_per_epoch
+        per_epoch = self.clock.steps_per_epoch
+        steps = self.clock.steps(self.period) if self.period is not None else per_epoch
 
         def go(state: State, row: Row) -> None:
             self.recorder.stopwatch.go()

@@ -14,10 +14,9 @@ from runner.assemble.fold import folded
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS, Data
-from runner.execution.execute import CHECKPOINT_PARTS
+from runner.execution.kept import packed_of
 from runner.foundation.files import read_json, read_yaml
 from runner.recording import directory
-from runner.training import checkpoints
 
 
 @dataclass
@@ -69,9 +68,8 @@ class Finished:
 def finished(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Finished:
     """Assemble a recorded run and load its best weights from the newest usable checkpoint."""
     run = assemble(settings)
-    packed = checkpoints.load(folder / directory.CHECKPOINTS, warn, CHECKPOINT_PARTS)
     state = run.state()
-    state.unpack(packed["state"])
+    state.unpack(packed_of(folder, state, warn))
     which, step = ("best", state.best.step) if state.best.weights else ("last", state.step)
     state.restore_best()
     run.settle()

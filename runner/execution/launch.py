@@ -44,14 +44,20 @@ def launch(run: Run, request: Request, terminal: Terminal) -> Path:
     experiment = request.choices.get("experiment")
     root = Path(settings.output_root).expanduser()
     folder = directory.create(root, experiment, settings.name, request.overrides)
+    start(run, request, folder, terminal)
+    return folder
+
+
+def start(run: Run, request: Request, folder: Path, terminal: Terminal) -> None:
+    """Train in a directory that is this run's alone, from the beginning."""
     asked = {"overrides": request.overrides, "choices": dict(request.choices),
              "trust": request.trust, "config_dirs": request.config_dirs}  # fmt: skip
     directory.set_status(folder, state="running", started=time.time(), step=0)
-    write_atomic(folder / directory.CONFIG, _known(request.config, run))
+    write_atomic(folder / directory.CONFIG, known(request.config, run))
     write_atomic(folder / directory.OVERRIDES, _yaml(asked))
+    (folder / directory.CHECKPOINTS).mkdir(exist_ok=True)
     with locked(folder):
         _perform(run, folder, terminal, None)
-    return folder
 
 
 def resume(settings: Settings, folder: Path, terminal: Terminal) -> None:
@@ -81,14 +87,14 @@ def _perform(run: Run, folder: Path, terminal: Terminal, packed: dict[str, Any] 
         summary = execute(run, folder, terminal, packed)
     except BaseException as error:
         terminal.note(str(error))
-        _note(error, folder)
+        note(error, folder)
         raise
     (folder / directory.ERROR).unlink(missing_ok=True)  # of an attempt before this one
     directory.set_status(folder, state="finished", step=summary["steps"], exit_code=0)
     _report(run, summary, folder, terminal)
 
 
-def _note(error: BaseException, folder: Path) -> None:
+def note(error: BaseException, folder: Path) -> None:
     """Say in status.json how a run ended, and in error.txt why."""
     states = {Diverged: "diverged", Interrupted: "interrupted"}
     code = error.exit_code if isinstance(error, RunnerError | Interrupted) else 1
@@ -172,7 +178,7 @@ def _step(run: Run) -> str:
     return f"{run.begun.way}: {reason}" if reason else run.begun.way
 
 
-def _known(config: Mapping[str, Any], run: Run) -> str:
+def known(config: Mapping[str, Any], run: Run) -> str:
     """Return a configuration as YAML; what was left to `auto` is known, the reason a comment."""
     left = [name for name in run.decided if getattr(run.settings, name, None) == "auto"]
     lines = {name: _yaml({name: value}) for name, value in config.items()}

@@ -18,11 +18,11 @@ import yaml
 from runner.foundation.errors import InUse, Unwritable
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Write a file so that readers see the old content or the new, never a part.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder. Raises `Unwritable`
-    and leaves the old file as it was.
+    and leaves the old file as it was. Without `sync` a power cut may bring the old file back.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -30,19 +30,21 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, sync: bool = True) -> None:
     """Write readable JSON atomically; nan and infinity become null, as JSON has neither."""
     text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text + "\n")
+    write_atomic(path, text + "\n", sync)
 
 
 def read_json(path: Path) -> dict[str, Any]:

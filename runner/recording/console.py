@@ -169,6 +169,30 @@ class Terminal:
             self._kept.append(text)
 
 
+class Silent(Terminal):
+    """Print nothing; keep the warnings for who listens."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(quiet=True))
+        self.warnings: list[str] = []
+
+    def line(self, text: str, style: str = "") -> None:
+        """Say nothing."""
+
+    def start(self, total: int, done: int, validated: bool = True) -> None:
+        """Show no progress."""
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(text)
+
+    def row(self, row: Mapping[str, float], rate: float) -> None:
+        """Show nothing."""
+
+    def results(self, splits: Mapping[str, Mapping[str, float]]) -> None:
+        """Show nothing."""
+
+
 def _console() -> Console:
     """Return a console on the standard output; without a terminal, lines are not cut."""
     console = Console(highlight=False, soft_wrap=True)

@@ -1,7 +1,9 @@
 """Run directories: made exclusively, found again by a few characters, listed newest first.
 
-outputs/<experiment>/<id>/    id: time, name or shortened overrides, short hash
-                              (1432-adam-lr0.01-3f2a), so that TensorBoard's legend reads
+outputs/<experiment>/<id>/            id: time, name or shortened overrides, short hash
+                                      (1432-adam-lr0.01-3f2a), so that TensorBoard's legend reads
+outputs/<experiment>/<sweep>/<job>/   a job of a sweep, named by its swept values; the sweep's own
+                                      directory has no status but a sweep.json
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from runner.foundation.errors import Misconfigured, Unwritable, did_you_mean
 from runner.foundation.files import flat, read_json, read_yaml, unwritable, write_json
 
 STATUS, CONFIG, OVERRIDES = "status.json", "config.yaml", "overrides.yaml"
+BATCHES = "batches"  # of a sweep, with the checkpoints of its jobs
 METRICS, TIMING, SUMMARY = "metrics.jsonl", "timing.jsonl", "summary.json"
 ENVIRONMENT, CHECKPOINTS, LOG, ERROR = "environment.json", "checkpoints", "run.log", "error.txt"
+SWEEP = "sweep.json"
 _LONGEST = 60
 _NOT_SHOWN = ("name", "output_root", "threads", "device", "dataset.root", "experiment")
 
@@ -55,45 +59,87 @@ def shortened(overrides: list[str]) -> str:
         if key.startswith("~") or key in _NOT_SHOWN:
             continue
         leaf = key.rpartition(".")[2] if "." in key or key == "seed" else ""
-        parts.append(re.sub(r"[^A-Za-z0-9.,_]+", "", f"{leaf}{value}"))
+        parts.append(re.sub(r"[^A-Za-z0-9.,_-]+|-(?!\d)", "", f"{leaf}{value}"))
     return "-".join(filter(None, parts))[:_LONGEST].rstrip("-.")
 
 
 def runs(root: Path) -> list[Path]:
-    """Return the run directories under a root, newest first."""
-    found = [path.parent for path in root.glob(f"*/*/{STATUS}")]
+    """Return the directories of runs and of sweeps under a root, newest first."""
+    found = [path.parent for name in (STATUS, SWEEP) for path in root.glob(f"*/*/{name}")]
     return sorted(found, key=lambda run: (started(run), run.name), reverse=True)
 
 
+def jobs(sweep: Path) -> list[Path]:
+    """Return the directories of a sweep's jobs that have begun, by name."""
+    return sorted(path.parent for path in sweep.glob(f"*/{STATUS}"))
+
+
+def is_sweep(folder: Path) -> bool:
+    """Tell a sweep's directory from a run's."""
+    return (folder / SWEEP).is_file()
+
+
 def started(run: Path) -> float:
-    """Return when a run began, in seconds since 1970."""
+    """Return when a run or a sweep began, in seconds since 1970."""
+    if is_sweep(run):
+        return float(read_json(run / SWEEP).get("created") or 0.0)
     return float(read_json(run / STATUS).get("started") or 0.0)
 
 
-def find(word: str, root: Path) -> Path:
+def find(word: str, root: Path, *, sweeps: bool = False) -> Path:
     """Return the run directory that a path, `last` or a unique part of an id means.
 
-    The beginning of an id goes before a part of it.
+    The beginning of an id goes before a part of it, a run or sweep before a job of a sweep, which
+    is called `<sweep>/<job>` or by its own name. A sweep is for those who ask for `sweeps`.
     """
+    folder = _meant(word, root)
+    if sweeps or not is_sweep(folder):
+        return folder
+    begun = jobs(folder)
+    example = f", such as {folder.name}/{begun[0].name}" if begun else ""
+    raise Misconfigured(f"{folder} is a sweep: name one of its {len(begun)} jobs{example}")
+
+
+def _meant(word: str, root: Path) -> Path:
     path = Path(word)
-    if (path / STATUS).is_file():
+    if (path / STATUS).is_file() or is_sweep(path):
         return path
     known = runs(root)
     if word == "last" and known:
         return known[0]
-    matches = (
-        [run for run in known if run.name == word]
-        or [run for run in known if run.name.startswith(word)]
-        or [run for run in known if word in run.name]
-    )
+    names = [(run.name, run) for run in known]
+    inside: list[tuple[str, Path]] = []
+    if not (matches := _matches(word, names)):
+        inside = [(_called(job, "/" in word), job) for sweep in known for job in jobs(sweep)]
+        matches = _matches(word, inside)
     if len(matches) == 1:
-        return matches[0]
+        return matches[0][1]
     if matches:
-        names = ", ".join(run.name for run in matches[:5])
-        raise Misconfigured(f"'{word}' could be any of {len(matches)} runs: {names}")
-    hint = did_you_mean(word, [run.name for run in known])
+        candidates = ", ".join(_called(run, is_sweep(run.parent)) for _, run in matches[:5])
+        raise Misconfigured(f"'{word}' could be any of {len(matches)} runs: {candidates}")
+    hint = did_you_mean(word, [name for name, _ in (*names, *inside)])
     where = f"{len(known)} runs in {root}" if known else f"no runs in {root}"
     raise Misconfigured(f"no run '{word}' ({where}){hint}")
+
+
+def _called(run: Path, in_full: bool) -> str:
+    """Return a run's name; in full with that of its sweep."""
+    return f"{run.parent.name}/{run.name}" if in_full else run.name
+
+
+def _matches(word: str, named: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Return what is called so; else what begins so; else what has it in its name."""
+    return (
+        [each for each in named if each[0] == word]
+        or [each for each in named if each[0].startswith(word)]
+        or [each for each in named if word in each[0]]
+    )
+
+
+def asked(run: Path) -> dict[str, Any]:
+    """Return what the user typed for a run; for a job of a sweep, for that."""
+    own = run / OVERRIDES
+    return read_yaml(own if own.is_file() or not is_sweep(run.parent) else run.parent / OVERRIDES)
 
 
 def settings(run: Path) -> dict[str, Any]:

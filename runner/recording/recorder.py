@@ -48,13 +48,24 @@ class Recorder:
     """Write metrics, timing and events; show progress; sum up at the end."""
 
     def __init__(
-        self, folder: Path, terminal: Terminal, tensorboard: bool, lengths: dict[str, int] | None
+        self,
+        folder: Path,
+        terminal: Terminal,
+        tensorboard: bool,
+        lengths: dict[str, int] | None,
+        swept: Mapping[str, Any] | None = None,
     ):
-        """Open the logs, cut back to the `lengths` that a checkpoint noted when resuming."""
+        """Open the logs, cut back to the `lengths` that a checkpoint noted when resuming.
+
+        A job of a sweep is known by its `swept` values; what is the same for all jobs, and times,
+        are not written for each.
+        """
         known = lengths or {}
-        self.folder, self.terminal = folder, terminal
+        self.folder, self.terminal, self.swept = folder, terminal, swept
         self.metrics = Log(folder / directory.METRICS, known.get("metrics"))
-        self.timing = Log(folder / directory.TIMING, known.get("timing"))
+        self.timing: Log | None = None
+        if swept is None:
+            self.timing = Log(folder / directory.TIMING, known.get("timing"))
         self.events: Events | None = None
         if tensorboard:
             from runner.recording.tensorboard import Events
@@ -64,15 +75,18 @@ class Recorder:
         self._seen, self._seconds = 0, 0.0  # at the last timing row
         self._rows: list[tuple[dict[str, Any], float, float]] = []  # with seconds and rate
         self._due = 0.0  # when they are written
+        self._rates: list[float] = []  # of a job, samples a second
+        self._spent = 0.0  # by a job, since it was begun or resumed
 
     def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
         """Record what the run is: environment, settings as text and HParams, training images."""
-        write_json(self.folder / directory.ENVIRONMENT, {**here(), **environment})
+        if self.swept is None:
+            write_json(self.folder / directory.ENVIRONMENT, {**here(), **environment})
         if self.events is None:
             return
         config = (self.folder / directory.CONFIG).read_text(encoding="utf-8")
         self.events.text("config", f"```yaml\n{config}```")
-        hparams = directory.settings(self.folder)
+        hparams = directory.settings(self.folder) if self.swept is None else self.swept
         self.events.hparams(hparams, self.folder.name, directory.started(self.folder))
         if images is not None:
             self.events.images("train/images", images)
@@ -103,21 +117,30 @@ class Recorder:
             row, seconds, rate = self._rows.pop(0)
             self.metrics.row(row)
             if "train/loss" in row:
-                timing = {"step": row["step"], "seconds": seconds, "samples_per_second": rate}
-                self.timing.row(timing)
+                self._clocked(row["step"], seconds, rate)
             if self.events is not None:
                 tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
                 self.events.scalars(tagged, row["step"])
             self.terminal.row(row, rate)
         self._due = time.monotonic() + WAIT
 
+    def _clocked(self, step: int, seconds: float, rate: float) -> None:
+        """Take how long the steps up to a row took."""
+        if self.timing is not None:
+            self.timing.row({"step": step, "seconds": seconds, "samples_per_second": rate})
+        else:
+            self._rates.append(rate)
+            self._spent += seconds
+
     def lengths(self) -> dict[str, int]:
         """Bring every log to the disk and return its length."""
         self.write()
-        lengths = {"metrics": self.metrics.sync(), "timing": self.timing.sync()}
-        if self.events is not None:
-            lengths["events"] = self.events.log.sync()
-        return lengths
+        return {name: log.sync() for name, log in self._logs().items()}
+
+    def _logs(self) -> dict[str, Log]:
+        events = self.events.log if self.events is not None else None
+        logs = {"metrics": self.metrics, "timing": self.timing, "events": events}
+        return {name: log for name, log in logs.items() if log is not None}
 
     def stop(self) -> None:
         """Write what waits and take the progress bar away."""
@@ -130,13 +153,13 @@ class Recorder:
         """Write the summary and return it, with time and speed added."""
         self.write()
         rows = list(directory.read_rows(self.folder / directory.TIMING))
-        rates = [row["samples_per_second"] for row in rows]
+        rates = [row["samples_per_second"] for row in rows] or self._rates
         recorded = read_json(self.folder / directory.ENVIRONMENT)
         summary = {
             **summary,
-            "seconds": sum(row["seconds"] for row in rows),
+            "seconds": self._spent + sum(row["seconds"] for row in rows),
             "samples_per_second": statistics.median(rates) if rates else None,
-            "versions": recorded.get("versions"),
+            **({"versions": recorded.get("versions")} if self.swept is None else {}),
         }
         write_json(self.folder / directory.SUMMARY, summary)
         if self.events is not None:
@@ -146,5 +169,5 @@ class Recorder:
     def close(self) -> None:
         """Close every log and take the progress bar away."""
         self.stop()
-        for log in (self.metrics, self.timing, *([self.events.log] if self.events else [])):
+        for log in self._logs().values():
             log.close()

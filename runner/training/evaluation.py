@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.training.feed import Batch
+from runner.training.lanes import across_lanes
 from runner.training.state import Outcome
 from runner.training.step import wide
 
@@ -82,6 +83,36 @@ def measure(
         numbers = torch.stack(list(scalars.values())).tolist()
     larger = {name: value.tolist() for name, value in values.items() if name not in scalars}
     return dict(zip(scalars, numbers, strict=True)), larger
+
+
+def measure_lanes(outcomes: Sequence[Outcome], metrics: Metrics) -> list[dict[str, float]]:
+    """Return what `measure` says of each lane, of outcomes whose tensors have the lanes first.
+
+    Loss (R,), outputs (R, B, C), targets (R, B). One transfer to the host for all lanes.
+    """
+    sizes = tuple(outcome.targets.shape[1] for outcome in outcomes)
+    with torch.no_grad():
+        losses = torch.stack([outcome.loss for outcome in outcomes], 1).double()  # (R, K)
+        loss = losses @ _weights(sizes, losses.device) / sum(sizes)
+        outputs = wide(torch.cat([outcome.outputs for outcome in outcomes], 1))
+        targets = torch.cat([outcome.targets for outcome in outcomes], 1)
+        values = {"loss": loss, **_each_lane(metrics, outputs, targets)}
+        numbers = torch.stack([each.double() for each in values.values()], 1).tolist()
+    return [dict(zip(values, lane, strict=True)) for lane in numbers]
+
+
+def _each_lane(metrics: Metrics, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Return each metric that is a number, (R,); one by one where it cannot be stacked."""
+
+    def scalars(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        values = metrics.read(metrics.totals(outputs, targets))
+        return {name: value for name, value in values.items() if not value.dim()}
+
+    try:
+        return across_lanes(scalars)(outputs, targets)
+    except RuntimeError:  # a kernel without a rule for stacking, or one that goes by values
+        lanes = [scalars(*pair) for pair in zip(outputs, targets, strict=True)]
+        return {name: torch.stack([lane[name] for lane in lanes]) for name in lanes[0]}
 
 
 @functools.lru_cache

@@ -5,7 +5,8 @@ What wants noise has `draw(count, generator)`, for so many samples, and keeps it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -42,6 +43,34 @@ def noise_of(
             each.noise = tensor
 
     return (draw, place) if noisy else (lambda step, count: [], lambda noise: None)
+
+
+@contextlib.contextmanager
+def placed(candidates: Sequence[Any], noise: Sequence[Tensor]) -> Iterator[None]:
+    """Let those of the candidates that draw have this noise inside, and what they had after."""
+    drawing = [each for each in candidates if hasattr(each, "draw") and each.noise is not None]
+    before = [each.noise for each in drawing]
+    try:
+        for each, tensor in zip(drawing, noise, strict=True):
+            each.noise = tensor
+        yield
+    finally:
+        for each, kept in zip(drawing, before, strict=True):
+            each.noise = kept
+
+
+def noise_of_lanes(candidates: Sequence[Any], seeds: Sequence[int], device: torch.device) -> Draw:
+    """Return `draw(step, count)`: for each candidate that wants some, every lane's noise (R, ...).
+
+    A lane's noise is what a run of its seed has, whatever stands beside it.
+    """
+    draws = [noise_of(candidates, seed, 1, device)[0] for seed in seeds]
+
+    def draw(step: int, count: int) -> list[Tensor]:
+        each = [of_lane(step, count) for of_lane in draws]
+        return [torch.stack(lanes) for lanes in zip(*each, strict=True)]
+
+    return draw
 
 
 def part_sizes(count: int, parts: int) -> list[int]:

@@ -9,15 +9,25 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from runner.training.state import State
 from runner.training.tracing import Function, Program, Untraceable, trace
 
 WARM_UP = 3  # launches before a capture, in which libraries take the memory they work in
+
+
+class Changing(Protocol):
+    """What a step changes: the state of one model, or of many."""
+
+    model: nn.Module
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that a step changes in place, by name."""
+        ...
 
 
 class Traced:
@@ -27,7 +37,7 @@ class Traced:
     depend on it.
     """
 
-    def __init__(self, state: State):
+    def __init__(self, state: Changing):
         self.state = state
         self.refusal = ""
         self.newest: tuple[Program, Sequence[Tensor]] | None = None  # with inputs of its shapes
@@ -67,7 +77,7 @@ def _another(tensor: Tensor) -> Tensor:
     return tensor[torch.arange(len(tensor), device=tensor.device) // 2]
 
 
-def _left_by(run: Function, inputs: Sequence[Tensor], state: State) -> list[Tensor]:
+def _left_by(run: Function, inputs: Sequence[Tensor], state: Changing) -> list[Tensor]:
     """Return what a function gives and what it makes of the state, which stays as it was."""
     with preserved(state):
         results = [*run(*inputs), *state.tensors().values()]
@@ -75,7 +85,7 @@ def _left_by(run: Function, inputs: Sequence[Tensor], state: State) -> list[Tens
 
 
 @contextlib.contextmanager
-def preserved(state: State) -> Iterator[None]:
+def preserved(state: Changing) -> Iterator[None]:
     """Give the state's tensors their numbers back at the end, and the model its tensors."""
     tensors = state.tensors()
     kept = [each.detach().clone() for each in tensors.values()]
@@ -99,7 +109,7 @@ class Compiled(Traced):
     `failure` says why.
     """
 
-    def __init__(self, state: State, cache: Path):
+    def __init__(self, state: Changing, cache: Path):
         super().__init__(state)
         self.cache, self.failure, self.first = cache, "", True
 
@@ -132,11 +142,16 @@ def compiled(program: Program, inputs: Sequence[Tensor], cache: Path) -> Functio
     tensor before every step for what cannot change here.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    from torch import _inductor
+    from torch import _guards, _inductor
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     fixed = program.fixed
-    with torch.no_grad():
-        kernels = _inductor.compile(GraphModule({}, program.graph), [*inputs, *fixed])
+    # Without an environment of shapes, which stand fixed here, inductor keeps no graph on disk.
+    mode = FakeTensorMode(shape_env=ShapeEnv(assume_static_by_default=True))
+    shapes: list[Any] = [mode.from_tensor(each, static_shapes=True) for each in [*inputs, *fixed]]
+    with torch.no_grad(), _guards.tracing(_guards.TracingContext(mode)):
+        kernels = _inductor.compile(GraphModule({}, program.graph), shapes)
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         with torch.no_grad():
@@ -145,7 +160,7 @@ def compiled(program: Program, inputs: Sequence[Tensor], cache: Path) -> Functio
     return run
 
 
-def launched_at_once(function: Function, inputs: Sequence[Tensor], state: State) -> Function:
+def launched_at_once(function: Function, inputs: Sequence[Tensor], state: Changing) -> Function:
     """Return a function of CUDA tensors as one launch; of others, the function.
 
     The graph reads and writes tensors of its own, so inputs are copied in and results out.

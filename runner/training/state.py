@@ -59,11 +59,11 @@ class State:
             "step": self.step,
             "seen": self.seen,
             "ended": self.ended,
-            "model": _on_host(dict(self.model.state_dict())),
+            "model": on_host(dict(self.model.state_dict())),
             "slots": _plain(self.slots),
             "averages": _plain(self.averages),
-            "schedule": _on_host(self.schedule),
-            "stopping": _on_host(self.stopping),
+            "schedule": on_host(self.schedule),
+            "stopping": on_host(self.stopping),
             "best": {"value": self.best.value, "step": self.best.step,
                      "averaged": self.best.averaged, "weights": self.best.weights},
             "window": [[each.cpu() for each in outcome] for outcome in self.window],
@@ -153,7 +153,7 @@ class State:
 
     def remember(self, value: float) -> None:
         """Keep the weights of this step as the best."""
-        weights = _on_host(dict(self.model.state_dict()))
+        weights = on_host(dict(self.model.state_dict()))
         self.best = Best(value, self.step, self.has_average, weights)
 
     def restore_best(self) -> None:
@@ -177,7 +177,7 @@ def _shapes(content: Any, name: str) -> dict[str, str]:
 
 def _plain(slots: Any) -> Any:
     """Return slots as a checkpoint holds them; torch's own optimizers know how to pack theirs."""
-    return _on_host(slots.state_dict() if isinstance(slots, torch.optim.Optimizer) else slots)
+    return on_host(slots.state_dict() if isinstance(slots, torch.optim.Optimizer) else slots)
 
 
 def _take_back(slots: Any, stored: Any) -> None:
@@ -205,14 +205,14 @@ def _uncast(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
                 loaded[name] = kept.to(value.device)
 
 
-def _on_host(content: Any) -> Any:
+def on_host(content: Any) -> Any:
     """Copy every tensor in nested dicts and lists to the host."""
     if isinstance(content, Tensor):
         return content.detach().to("cpu", copy=True)
     if isinstance(content, dict):
-        return {key: _on_host(each) for key, each in content.items()}
+        return {key: on_host(each) for key, each in content.items()}
     if isinstance(content, list | tuple):
-        return type(content)(_on_host(each) for each in content)
+        return type(content)(on_host(each) for each in content)
     return content
 
 

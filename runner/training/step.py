@@ -33,6 +33,7 @@ class Rules:
     whole      every step is one function, of plain arithmetic: what a compiler makes most of
     population the inputs of the whole training set, for layers that normalize by it
     accumulate in how many parts a batch is run, to spare memory
+    attributes numbers of modules that differ between lanes: (module, name, number)
     """
 
     loss: Loss
@@ -47,6 +48,7 @@ class Rules:
     autocast: bool = False
     accumulate: int = 1
     whole: bool = False
+    attributes: Sequence[tuple[nn.Module, str, Tensor]] = ()
 
 
 def objective(
@@ -91,8 +93,8 @@ def prepare(state: State, rules: Rules, ready: Ready | None = None) -> Step:
     noisy = [*model.modules(), *rules.penalties]
     draw, place = noise_of(noisy, rules.seed, rules.accumulate, device)
     update = _updating(state, rules, place)
+    ready_update = Variants(update, ready)
     lr, t = torch.zeros(2, dtype=torch.float64, device=device)
-    variants: dict[Any, Function] = {}
 
     def step(x: Tensor, y: Tensor, factor: float, measure: bool) -> Outcome:
         collect()
@@ -105,15 +107,32 @@ def prepare(state: State, rules: Rules, ready: Ready | None = None) -> Step:
             result = update(measure, averaging, x, y, rate, state.step, *noise)
         else:
             inputs = (x, y, lr.fill_(rate), t.fill_(state.step), *noise)
-            variant = measure or rules.whole, averaging, x.shape, y.shape
-            if variant not in variants:
-                function = functools.partial(update, *variant[:2])
-                variants[variant] = ready(function, inputs) if ready else function
-            result = variants[variant](*inputs)
+            result = ready_update(measure or rules.whole, averaging, inputs)
         state.gradient_norm = result[2] if measure else state.gradient_norm
         return Outcome(result[0], result[1], y)
 
     return step
+
+
+class Variants:
+    """The kinds of an update: measured or not, with averages or without, of batches so large.
+
+    Each is made ready when it is first met.
+    """
+
+    def __init__(self, update: Function, ready: Ready | None):
+        self.update, self.ready = update, ready
+        self.known: dict[Any, Function] = {}
+
+    def __call__(
+        self, measure: bool, averaging: bool, inputs: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """Run the update on inputs that begin with x and y."""
+        variant = measure, averaging, inputs[0].shape, inputs[1].shape
+        if variant not in self.known:
+            function = functools.partial(self.update, measure, averaging)
+            self.known[variant] = self.ready(function, inputs) if self.ready else function
+        return self.known[variant](*inputs)
 
 
 def is_traceable(state: State, optimizer: Any) -> bool:

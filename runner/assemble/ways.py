@@ -1,0 +1,180 @@
+"""How a batch of a sweep's jobs is trained: how many lanes, traced or compiled, on which threads.
+
+Chosen by trying on the jobs' own data and model, and remembered for the machine and the structure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from runner.assemble import calibrate
+from runner.assemble.lanes import Together, refusal, together
+from runner.assemble.machine import structure
+from runner.assemble.run import Run, assemble
+from runner.assemble.settings import Settings
+from runner.assemble.speed import SAVED, can_compile, compile_seconds, make_ready, seconds_of
+from runner.foundation import remembered
+from runner.foundation.errors import RunnerError
+from runner.training.ready import Compiled, Traced, preserved
+
+SECONDS = 0.5  # of trying ways out
+LANES = (8, 32)  # numbers of lanes that are tried
+NEAR = 16e6  # bytes of weights, gradients and slots of all lanes that stay near a processor
+SHORT = 5.0  # seconds of all jobs, each alone, below which nothing is worth trying
+AGAIN = 5.0  # seconds that each process takes to load what was compiled
+
+
+class Way(NamedTuple):
+    """How a batch is trained; with 1 lane each of its jobs is alone.
+
+    compile  trace, true or false, as the setting of that name
+    reason   why, in one line
+    """
+
+    lanes: int
+    compile: str
+    threads: int
+    reason: str
+
+
+def way_of(
+    settings: Sequence[Settings],
+    processes: int,
+    say: Callable[[str], None],
+    most: int | None = None,
+) -> Way:
+    """Return how jobs of one group are trained best by so many processes at once.
+
+    Each way is tried in this process, on one share of the processors and scratch copies: the
+    traced step of one model, of 8 lanes, and of 32 where they are small; `most` limits them. Lanes
+    must be 5 % faster. They are compiled where that pays by far. Raises what assembling raises.
+    """
+    first = settings[0]
+    threads = _threads(first, processes)
+    if reason := refusal(first):
+        return Way(1, _mode(first), threads, reason)
+    if most == 1 or len(settings) == 1:
+        return Way(1, _mode(first), threads, "a single job" if most != 1 else "sweep.lanes=1")
+    kept = remembered.recall(_compiled_key(first, threads)) is not None
+    amount = len(settings), processes, first.trainer.epochs, first.trainer.steps, most, kept
+    key = structure(first, first.device, threads, "way", *amount)
+    if (known := remembered.recall(key)) is not None:
+        return Way(**known["value"])
+    torch.set_num_threads(threads)
+    whom = f"sweep of {len(settings)} jobs, {first.architecture.factory.__name__}"
+    way = _tried(settings, processes, threads, most or LANES[-1], say)
+    decision = {"what": "way", "value": way._asdict(), "reason": way.reason, "for": whom}
+    return Way(**remembered.remember(key, decision)["value"])
+
+
+def _mode(settings: Settings) -> str:
+    """Return how a single step is run: as asked for, traced where that is left open."""
+    return {"auto": "trace", "trace": "trace", True: "true", False: "false"}[settings.compile]
+
+
+def _threads(settings: Settings, processes: int) -> int:
+    if settings.threads != "auto":
+        return settings.threads
+    return max(1, len(os.sched_getaffinity(0)) // processes)
+
+
+def _tried(
+    settings: Sequence[Settings],
+    processes: int,
+    threads: int,
+    most: int,
+    say: Callable[[str], None],
+) -> Way:
+    alike = [replace(each, threads=threads) for each in settings]
+    run = assemble(alike[0])
+    state = run.state()
+    alone = make_ready(run, state, "trace")
+    with preserved(state):
+        seconds = seconds_of(alone.take)
+    whole = len(settings) * run.clock.total * seconds / processes
+    if run.settings.compile in (False, True):
+        lanes = min(LANES[0], most) if run.settings.compile else 1
+        return Way(lanes, _mode(run.settings), threads, "as asked for")
+    if whole < SHORT and run.device.type == "cpu":
+        return Way(1, "trace", threads, f"all of it takes {whole:.1f} s: nothing is worth trying")
+    trials: dict[int, Callable[[], Any]] = {1: alone.take}
+    stacks: dict[int, Together] = {}
+    for count in dict.fromkeys(min(each, most, len(settings)) for each in LANES):
+        if count > LANES[0] and count * _bytes(run, state) > NEAR:
+            continue
+        stacks[count] = together(alike[:count])
+        try:
+            trials[count] = trial(stacks[count], Traced(stacks[count].lanes))
+        except RunnerError:
+            raise
+        except Exception as error:  # whatever torch says of a kernel that it cannot stack
+            return Way(1, "trace", threads, f"cannot be stacked: {str(error).splitlines()[0]}")
+    _, ratios = calibrate.faster(trials, SECONDS)
+    rates = {count: count * ratio for count, ratio in ratios.items()}
+    best = max(rates, key=lambda count: rates[count])
+    chosen = best if rates[best] >= calibrate.MARGIN else 1
+    told = ", ".join(f"{count} lanes {rates[count]:.1f}" for count in trials if count > 1)
+    told = f"steps of {run.settings.architecture.factory.__name__} a second, alone 1: {told}"
+    count = LANES[0]
+    kept = remembered.recall(_compiled_key(run.settings, threads)) is not None
+    cost = AGAIN if kept else compile_seconds(run) + AGAIN
+    if count not in stacks or SAVED * whole / rates[chosen] < cost or not can_compile(run):
+        return Way(chosen, "trace", threads, told)
+    say(f"compiling the step of {count} lanes, which may take {cost:.0f} s")
+    faster = _compiled([each.settings for each in stacks[count].runs], count)
+    rate = faster * rates[count]
+    told = f"{told}, {count} compiled {rate:.1f}"
+    if rate < calibrate.MARGIN * rates[chosen]:
+        return Way(chosen, "trace", threads, told)
+    return Way(count, "true", threads, told)
+
+
+def _compiled_key(settings: Settings, threads: int) -> str:
+    """Return under which key it is remembered that kernels of lanes are on disk."""
+    return structure(settings, settings.device, threads, "lanes compiled")
+
+
+def remember_compiled(settings: Settings, threads: int) -> None:
+    """Remember that kernels of lanes of such a structure are on disk: they cost little now."""
+    whom = f"lanes of {settings.architecture.factory.__name__}"
+    decision = {"what": "kernels", "value": True, "reason": "compiled before", "for": whom}
+    remembered.remember(_compiled_key(settings, threads), decision)
+
+
+def _compiled(settings: Sequence[Settings], count: int) -> float:
+    """Return how many times as fast as traced lanes compiled ones are, 0 if they cannot be."""
+    stack = together(settings, count)
+    ready = Compiled(stack.lanes, remembered.kernels())
+    take = trial(stack, ready, whole=True)
+    if ready.refusal or ready.failure:
+        return 0.0
+    remember_compiled(settings[0], torch.get_num_threads())
+    traced = trial(stack, Traced(stack.lanes))
+    return calibrate.faster({"trace": traced, "true": take}, SECONDS)[1]["true"]
+
+
+def _bytes(run: Run, state: Any) -> int:
+    tensors = [*state.tensors().values(), *run.model.parameters()]
+    return sum(each.numel() * each.element_size() for each in tensors)
+
+
+def trial(stack: Together, ready: Traced, whole: bool = False) -> Callable[[], Any]:
+    """Return a call that takes one step of all lanes, made ready; weights stay what they are."""
+    step = stack.step(ready, whole)
+    x, y = stack.batches()(0)
+    still = torch.zeros(stack.lanes.count, dtype=torch.float64, device=x.device)
+
+    def take() -> None:
+        step(x, y, still, False)
+        stack.lanes.step = stack.lanes.seen = 0
+        if x.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    with preserved(stack.lanes):
+        take()
+    return take

@@ -1,0 +1,299 @@
+"""Train a batch of a sweep's jobs as lanes of one program; each leaves the record of a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.assemble.lanes import Together
+from runner.assemble.run import Run
+from runner.execution.execute import finish
+from runner.execution.hooks import periods
+from runner.foundation.errors import Diverged, Interrupted, Misconfigured, RunnerError
+from runner.recording.recorder import Recorder
+from runner.training import checkpoints, feed
+from runner.training.evaluation import evaluating, measure_lanes
+from runner.training.lanes import Step, Tensors, predicted
+from runner.training.loop import Row
+from runner.training.signals import Waiting, deferred
+from runner.training.state import Best, Outcome, State, on_host
+
+PARTS = ("step", "members", "lanes", "jobs", "results")
+TOLD = 0.5  # seconds between two words on how far the jobs are
+
+
+@dataclass
+class Lane:
+    """A job while it trains: what is its own beside its numbers in the stack."""
+
+    id: str
+    run: Run
+    recorder: Recorder
+    schedule: dict[str, Any]
+    stopping: dict[str, Any]
+    best: Best = field(default_factory=Best)  # its weights stand in the stack of all
+
+
+Ended = Callable[[Lane, dict[str, Any] | RunnerError], None]
+Told = Callable[[Lane, int, Row], None]
+
+
+class Batch:
+    """Jobs that train together, from their first step or from a checkpoint on.
+
+    `lanes[i]` is the job of the i-th place of the stack, None where it has ended or was only
+    company. `ended(lane, summary or error)` is called once for each, `told` now and then.
+    """
+
+    def __init__(
+        self, together: Together, lanes: Sequence[Lane | None], folder: Path, every: float
+    ):
+        """Begin at step 0; `every` are the seconds between two saves into `folder`."""
+        self.together, self.stack = together, together.lanes
+        self.lanes = list(lanes)
+        self.run = next(lane.run for lane in lanes if lane is not None)
+        self.folder, self.every = folder, every
+        self.best: Tensors = {name: each.clone() for name, each in self._shown().items()}
+        self.results: dict[str, Any] = {}  # of jobs that have ended
+        self.over: list[tuple[Lane, dict[str, Any] | RunnerError]] = []  # and are not told yet
+        self.saved = self.looked = time.monotonic()
+        self.log, self.evaluate = periods(self.run)
+        self.total = self.run.clock.total
+
+    def train(self, make: Callable[[], Step], ended: Ended, told: Told) -> None:
+        """Take every job to its end; `make` gives the step, anew where lanes went.
+
+        Raises `Interrupted` when a signal came, everything up to there on disk.
+        """
+        step, batch = make(), self.together.batches()
+        with deferred() as waiting:
+            for lane in self._alive():
+                lane.recorder.start(self.total, self.stack)
+            while self._alive() and self.stack.step < self.total:
+                due = self._due(self.stack.step + 1)
+                outcome = step(*batch(self.stack.step), self._factors(), due)
+                self.stack.window.append(outcome)
+                if due and self._look(told):
+                    self._tell(ended)
+                    if self._compacted():
+                        step, batch = make(), self.together.batches()
+                self._keep(waiting)
+
+    def _tell(self, ended: Ended) -> None:
+        """Save what is left of jobs that have ended, and only then call them so."""
+        self.save()
+        while self.over:
+            ended(*self.over.pop(0))
+
+    def _due(self, done: int) -> bool:
+        return done % self.log == 0 or done % self.evaluate == 0 or done == self.total
+
+    def _alive(self) -> list[Lane]:
+        return [lane for lane in self.lanes if lane is not None]
+
+    def _factors(self) -> Tensor:
+        """Return each lane's factor on its learning rate, (R,)."""
+        at = self.stack.step
+        factors = [lane.run.schedule.at(at, lane.schedule) if lane else 1.0 for lane in self.lanes]
+        return torch.tensor(factors, dtype=torch.float64, device=self.run.device)
+
+    def _look(self, told: Told) -> bool:
+        """Measure, validate, judge and record; return whether lanes have ended."""
+        done, window = self.stack.step, list(self.stack.window)
+        rows = self._measured(window)
+        self.stack.window.clear()
+        for at, lane in enumerate(self.lanes):
+            if lane is not None and not math.isfinite(rows[at]["train/loss"]):
+                self._end(at, _divergence(done, [each.loss[at] for each in window]))
+        stopped = self._judged(rows) if done % self.evaluate == 0 or done == self.total else []
+        now = time.monotonic()
+        for at, lane in enumerate(self.lanes):
+            if lane is None:
+                continue
+            lane.recorder.record(self.stack, rows[at])
+            if now - self.looked >= TOLD:
+                told(lane, done, rows[at])
+            if done == self.total or at in stopped:
+                self._end(at, None)
+        self.looked = now if now - self.looked >= TOLD else self.looked
+        return bool(self.over)
+
+    def _measured(self, window: Sequence[Outcome]) -> list[Row]:
+        """Sum up the steps since the last rows, as the rows of runs are."""
+        done = self.stack.step
+        measured = measure_lanes(window, self.run.metrics)
+        norms = self.stack.gradient_norm.tolist() if self.stack.gradient_norm is not None else []
+        rows: list[Row] = []
+        for at, lane in enumerate(self.lanes):
+            row: Row = {"step": done, "epoch": done / self.run.clock.steps_per_epoch}
+            row |= {f"train/{name}": value for name, value in measured[at].items()}
+            if lane is not None:
+                factor = lane.run.schedule.at(done - 1, lane.schedule)
+                row["lr"] = lane.run.optimizer.hyper["lr"] * factor
+            row |= {"gradient/norm": norms[at]} if norms else {}
+            rows.append(row)
+        return rows
+
+    def _judged(self, rows: list[Row]) -> list[int]:
+        """Validate, keep the best weights, tell the schedules; return which lanes are to stop."""
+        if len(self.run.data.splits["valid"]):
+            for row, values in zip(rows, self._validated(), strict=True):
+                row |= {f"valid/{name}": value for name, value in values.items()}
+        stopped, improved = [], []
+        for at, lane in enumerate(self.lanes):
+            if lane is None:
+                continue
+            value = lane.run.sign * rows[at][lane.run.goal]
+            if lane.run.goal.startswith("valid/") and self._is_better(lane, value):
+                improved.append(at)
+            try:
+                lane.schedule = lane.run.schedule.observe(lane.schedule, rows[at], value)
+                lane.stopping, stop = lane.run.stopping.observe(lane.stopping, rows[at], value)
+                stopped += [at] if stop else []
+            except ValueError as error:
+                self._end(at, Misconfigured(str(error)))
+        if improved:
+            places = torch.tensor(improved, device=self.run.device)
+            for name, each in self._shown().items():
+                self.best[name].index_copy_(0, places, each.index_select(0, places))
+        return stopped
+
+    def _is_better(self, lane: Lane, value: float) -> bool:
+        """Note a better value; averages of weights compete among themselves."""
+        averaged = self.stack.has_average
+        if averaged and not lane.best.averaged:
+            lane.best = Best(averaged=True)
+        if value < lane.best.value:
+            lane.best = Best(value, self.stack.step, averaged)
+            return True
+        return False
+
+    def _shown(self) -> Tensors:
+        weights, buffers = self.stack.shown()
+        return {**weights, **buffers}
+
+    def _validated(self) -> list[dict[str, float]]:
+        x, y = self.run.prepared.splits["valid"]
+        blocks = feed.in_order(x, y, self.run.settings.trainer.evaluation_batch_size)
+        rules_of = self.together.rules()
+        with evaluating(self.stack.model):
+            outcomes = [predicted(self.stack, rules_of, *block) for block in blocks]
+        return measure_lanes(outcomes, self.run.metrics)
+
+    def _end(self, at: int, error: RunnerError | None) -> None:
+        """Sum up a job and give its place up; what it computes from here on is nobody's."""
+        lane = self.lanes[at]
+        assert lane is not None
+        self.lanes[at] = None
+        lane.recorder.stop()
+        state = self.state_of(at, lane)
+        result: dict[str, Any] | RunnerError = error or {}
+        if error is None:
+            try:
+                result = finish(lane.run, state, lane.recorder)
+            except RunnerError as failure:
+                result = failure
+        lane.recorder.close()
+        self.results[lane.id] = {
+            "step": state.step, "best": [lane.best.value, lane.best.step, lane.best.averaged],
+            "weights": on_host(dict(lane.run.model.state_dict())),
+            "failure": str(result) if isinstance(result, RunnerError) else None,
+        }  # fmt: skip
+        self.over.append((lane, result))
+
+    def state_of(self, at: int, lane: Lane) -> State:
+        """Return one lane as the state of a run, in that run's own model."""
+        state = lane.run.state()
+        with torch.no_grad():
+            held = {**self.stack.weights, **self.stack.buffers}
+            own = lane.run.model.state_dict(keep_vars=True)
+            for name, tensor in own.items():
+                tensor.copy_(held[name][at])
+            for mine, stacked in ((state.slots, self.stack.slots),
+                                  (state.averages, self.stack.averages)):  # fmt: skip
+                for name, tensors in mine.items():
+                    for tensor, lanes in zip(tensors, stacked[name], strict=True):
+                        tensor.copy_(lanes[at])
+        state.step, state.seen = self.stack.step, self.stack.seen
+        state.schedule, state.stopping, state.best = lane.schedule, lane.stopping, lane.best
+        if state.best.step:
+            state.best.weights = on_host({name: self.best[name][at] for name in own})
+        return state
+
+    def _compacted(self) -> bool:
+        """Drop lanes nobody needs once half of them have ended; tell whether some went."""
+        places = [at for at, lane in enumerate(self.lanes) if lane is not None]
+        if not places or self.together.fixed or max(2, len(places)) > self.stack.count // 2:
+            return False
+        padded = places if len(places) > 1 else places * 2
+        chosen = torch.tensor(padded, device=self.run.device)
+        self.stack.kept(padded)
+        self.together.runs = [self.together.runs[at] for at in padded]
+        self.best = {name: each.index_select(0, chosen) for name, each in self.best.items()}
+        self.lanes = [self.lanes[at] for at in places] + [None] * (len(padded) - len(places))
+        return True
+
+    def _keep(self, waiting: Waiting) -> None:
+        """Save in time, and save and leave when a signal came."""
+        if waiting.number:
+            self.save()
+            raise Interrupted(waiting.number, f"saved step {self.stack.step}")
+        if time.monotonic() - self.saved >= self.every:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state of all lanes, and the length of every log at that moment."""
+        stack, jobs = self.stack, self._alive()
+        content = {
+            "step": stack.step,
+            "seen": stack.seen,
+            "members": [lane.id if lane else None for lane in self.lanes],
+            "lanes": {name: on_host(tensors) for name, tensors in stack.lists().items()},
+            "best": on_host(self.best),
+            "window": [[each.cpu() for each in outcome] for outcome in stack.window],
+            "jobs": {lane.id: _packed(lane) for lane in jobs},
+            "results": self.results,
+        }
+        checkpoints.save(self.folder, stack.step, content)
+        self.saved = time.monotonic()
+
+    def unpack(self, content: dict[str, Any]) -> None:
+        """Take back what `save` wrote, into a stack of the same members."""
+        stack, device = self.stack, self.run.device
+        with torch.no_grad():
+            for name, tensors in stack.lists().items():
+                for own, stored in zip(tensors, content["lanes"][name], strict=True):
+                    own.copy_(stored)
+            for name, tensor in self.best.items():
+                tensor.copy_(content["best"][name])
+        stack.step, stack.seen = content["step"], content["seen"]
+        stack.window[:] = [Outcome(*(each.to(device) for each in row)) for row in content["window"]]
+        self.results = content["results"]
+        for lane in self._alive():
+            known = content["jobs"][lane.id]
+            lane.schedule, lane.stopping = known["schedule"], known["stopping"]
+            lane.best = Best(*known["best"])
+
+
+def _packed(lane: Lane) -> dict[str, Any]:
+    return {"schedule": on_host(lane.schedule), "stopping": on_host(lane.stopping),
+            "best": [lane.best.value, lane.best.step, lane.best.averaged],
+            "logs": lane.recorder.lengths(),
+            "seconds": lane.recorder.stopwatch.total()}  # fmt: skip
+
+
+def _divergence(done: int, losses: Sequence[Tensor]) -> Diverged:
+    """Name the first step of the window whose loss is nan or infinite."""
+    at = next(at for at, loss in enumerate(losses) if not bool(loss.isfinite()))
+    step = done - len(losses) + 1 + at
+    return Diverged(
+        f"the training loss became {float(losses[at])} at step {step}; "
+        "try a smaller optimizer.lr, or clipping=norm"
+    )
