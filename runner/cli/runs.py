@@ -1,4 +1,4 @@
-"""List runs, newest first: id, state, overrides, best metric, age.
+"""List runs, newest first: id, state, overrides, best metric, age. A sweep is one row.
 
 runner runs
 runner runs adam            those whose directory or overrides contain it
@@ -15,6 +15,7 @@ from runner.cli.configure import output_root
 from runner.foundation.files import held, read_json, read_yaml
 from runner.recording import directory
 from runner.recording.console import Terminal, number
+from runner.sweeps.state import best, counted, looked_at
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(folder: Path) -> list[str]:
+    if directory.is_sweep(folder):
+        return _sweep(folder)
     status = directory.status(folder)
     asked = read_yaml(folder / directory.OVERRIDES)
     best = read_json(folder / directory.SUMMARY).get("best", {})
@@ -50,6 +53,20 @@ def _row(folder: Path) -> list[str]:
         shown,
         folder.parent.name,
         " ".join(asked.get("overrides", [])),
+    ]
+
+
+def _sweep(folder: Path) -> list[str]:
+    content, counts = looked_at(folder, held(folder))
+    found = best(content)
+    shown = f"{content['objective']} {number(found[0])}" if found else ""
+    return [
+        folder.name,
+        counted(counts),
+        _age(time.time() - float(content.get("created") or 0.0)),
+        shown,
+        folder.parent.name,
+        " ".join(map(str, content.get("overrides", []))),
     ]
 
 

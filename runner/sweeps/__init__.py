@@ -1,0 +1,1 @@
+"""Sweeps: many configurations as one object, planned, trained side by side, shown, resumed."""
