@@ -13,11 +13,12 @@ from runner.foundation import options
 from runner.foundation.errors import Interrupted, Misconfigured, RunnerError, did_you_mean
 
 VERBS = {
-    "train": "train one configuration (the default verb)",
+    "train": "train one configuration, or with -m many (the default verb)",
     "resume": "continue a run that was cut, bit for bit",
     "evaluate": "measure a run's best weights again",
     "runs": "list runs, newest first",
     "diff": "show what differs between two runs",
+    "report": "print a sweep's table, finished or running, and draw its figures",
     "list": "list the groups, or the options of one",
     "show": "print the composed and checked configuration",
     "env": "print versions, devices, the user's defaults and what auto remembers",
@@ -66,6 +67,8 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
         raise SystemExit(0)
     if first in VERBS:
         return first, arguments[1:]
+    if first == "sweep":
+        raise Misconfigured("a sweep is runner -m key=value,value ...; see runner train --help")
     if first and "=" not in first and first[0] not in "-~+":
         if first.partition(".")[0] in options.words():
             following = arguments[1] if len(arguments) > 1 else "..."
@@ -91,6 +94,7 @@ key=value is configuration, --flag is about the command:
   runner dataset=wine activation=tanh           choose options: runner list
   runner optimizer=adam optimizer.lr=3e-4       set a value: runner show
   runner trainer=quick                          a few steps, for a try
+  runner -m optimizer.lr=0.1,0.01 seeds=3       a sweep: runner train --help
   tensorboard --logdir outputs                  look at the curves
 
 runner COMMAND --help says more. Where a run is asked for, its directory, its id, the
@@ -120,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
         """Say what is wrong with a word that no verb takes."""
         key, _, value = word.lstrip("-").partition("=")
         if word in ("-m", "--multirun"):
-            return "sweeps (-m) are not here yet; run one configuration at a time"
+            return f"{word} belongs to train: runner -m key=value,value"
         if not word.startswith("-"):
             return f"'{word}' is one word too many; see {self.prog} --help"
         if key.partition(".")[0] in options.words():

@@ -68,6 +68,7 @@ def test_a_killed_run_is_told_from_a_running_one(runner) -> None:
     ("words", "expected"),
     [
         (["res", "res"], ["resume"]),
+        (["rep", "rep"], ["report"]),
         (["optimizer=mu", "optimizer=mu"], ["optimizer=muon"]),
         (["optimizer=rm", "optimizer=rm"], ["optimizer=rmsprop"]),
         (["train", "optimizer.lr"], ["optimizer.lr="]),
@@ -75,6 +76,7 @@ def test_a_killed_run_is_told_from_a_running_one(runner) -> None:
         (["show", "see"], ["seed="]),
         (["list", "opti"], ["optimizer"]),
         (["evaluate", "la"], ["last"]),
+        (["report", "la"], ["last"]),
         (["env", "x"], [""]),
     ],
 )
@@ -102,6 +104,7 @@ complete_line "runner train activation=t"
 
 
 LOOKING = [["--help"], ["list"], ["list", "optimizer"], ["runs"], ["diff", "last", "last"],
+           ["report", "last"],
            ["completion", "words", "--", "train", "opt"], ["completion", "zsh"]]  # fmt: skip
 
 
