@@ -64,6 +64,12 @@ def threads(step: Trial, most: int, seconds: float) -> tuple[int, str]:
     return chosen, _reason(chosen, most, ratios)
 
 
+def times(ratio: float) -> str:
+    """Say a ratio of speeds to two digits; beyond 10 it tells of a busy machine, not of the way."""
+    number = "more than 10" if ratio > 10 else f"{ratio:#.2g}".removesuffix(".")
+    return f"{number} times as fast as"
+
+
 def _turn(trial: Trial) -> float:
     """Return the seconds of a step; one before it finds the caches as another way left them."""
     trial()
@@ -118,11 +124,11 @@ def _with(count: int, step: Trial) -> Trial:
 def _reason(chosen: int, most: int, ratios: Mapping[int, float]) -> str:
     """Say how many times as fast the chosen number is as all, or all as the best of the others."""
     if chosen != most:
-        return f"{_counted(chosen)} {ratios[chosen]:.2f} times as fast as {most}"
+        return f"{_counted(chosen)} {times(ratios[chosen])} {most}"
     rival = max((count for count in ratios if count != most), key=lambda count: ratios[count])
     if ratios[rival] > 1:
-        return f"{_counted(rival)} {ratios[rival]:.2f} times as fast as {most}: too little to tell"
-    return f"{_counted(most)} {1 / ratios[rival]:.2f} times as fast as {rival}"
+        return f"{_counted(rival)} {times(ratios[rival])} {most}: too little to tell"
+    return f"{_counted(most)} {times(1 / ratios[rival])} {rival}"
 
 
 def _counted(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ def machine(settings: Settings) -> tuple[int, torch.device, Decided]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         decided["device"] = device, f"torch {'sees a' if device == 'cuda' else 'sees no'} GPU"
     if threads == "auto":
-        known = remembered.recall(structure(settings, device)) if device == "cpu" else None
+        known = remembered.recall(threads_key(settings, device)) if device == "cpu" else None
         threads = known["value"] if known else len(os.sched_getaffinity(0))
         reason = known["reason"] if known else "one for each processor this process may use"
         decided["threads"] = threads, reason
@@ -40,6 +40,11 @@ def machine(settings: Settings) -> tuple[int, torch.device, Decided]:
             seen = f"{count} GPUs" if count else "no GPU"
             raise Misconfigured(f"device: '{device}' is not available (torch sees {seen}); use cpu")
     return int(threads), torch.device(device), decided
+
+
+def threads_key(settings: Settings, device: str) -> str:
+    """Return the key of the number of threads: the same however the step is run, as bits are."""
+    return structure(replace(settings, compile="auto"), device)
 
 
 def structure(settings: Settings, device: str, *more: Any) -> str:

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     }
     facts |= {f"  {key}": value for key, value in defaults.items()}
     facts["remembered"] = f"{_counted(len(remembered.listed()))} in {remembered.folder()}"
+    if why := remembered.obstacle():
+        facts["remembered"] += f", which cannot be used: {why}; set RUNNER_CACHE"
     for key, value in facts.items():
         print(f"{key:<14} {value}")
     for line in _decisions():

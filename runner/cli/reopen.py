@@ -10,7 +10,6 @@ from typing import Any
 from runner.cli.configure import here, machine, output_root, trusted
 from runner.foundation import memory
 from runner.foundation.errors import Misconfigured
-from runner.foundation.files import read_yaml
 from runner.recording import directory
 
 
@@ -34,7 +33,7 @@ def settings_of(folder: Path, trust: list[str], given: Mapping[str, str]) -> Any
     from runner import compose, config
     from runner.assemble.settings import Settings
 
-    asked = read_yaml(folder / directory.OVERRIDES)
+    asked = directory.asked(folder)
     if missing := [name for name in asked.get("trust", []) if name not in trust]:
         flags = " ".join(f"--trust {name}" for name in missing)
         folders = ", ".join(asked.get("config_dirs", [])) or "none"

@@ -77,6 +77,10 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signal_number
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int, str]]:
+        """Cross from one process to another."""
+        return Interrupted, (self.exit_code - 128, str(self))
+
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the word that the user most likely meant, or None if nothing is near.

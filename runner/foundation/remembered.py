@@ -40,6 +40,14 @@ def kernels() -> Path:
     return folder() / "inductor"
 
 
+def obstacle() -> str:
+    """Return why the cache folder cannot be used, in words; nothing where it can, or be made."""
+    nearest = next(each for each in [folder(), *folder().parents] if each.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is not a folder"
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} cannot be written"
+
+
 def recall(key: str) -> Decision | None:
     """Return what was decided under a key."""
     return listed().get(key)
@@ -70,8 +78,10 @@ def listed() -> dict[str, Decision]:
 def forget() -> int:
     """Forget every decision and delete compiled kernels; return how many decisions there were.
 
-    Raises `Unwritable`.
+    Raises `Unwritable`, also where there is nothing because nothing can be kept.
     """
+    if why := obstacle():
+        raise Unwritable(f"{folder()}: the cache folder cannot be used: {why}")
     if not folder().is_dir():
         return 0
     try:

@@ -1,12 +1,13 @@
 """What `auto` makes of speed: decided once, remembered, taken by whoever comes later."""
 
+import os
 from dataclasses import replace
 
 import pytest
 import torch
 
 from runner.assemble import calibrate, speed
-from runner.assemble.machine import structure
+from runner.assemble.machine import structure, threads_key
 from runner.assemble.run import assemble
 from runner.assemble.settings import Settings
 from runner.compose import compose
@@ -47,7 +48,11 @@ def test_what_is_decided_is_remembered_and_not_decided_again(monkeypatch):
     assert set(decisions) == {"threads", "compile"}
     for what, (value, reason) in first.decided.items():
         assert (decisions[what]["value"], decisions[what]["reason"]) == (value, reason)
-    assert decisions["compile"]["for"] == "mlp, 1,210 parameters, batches of 64"
+    whom = "mlp, 1,210 parameters, batches of 64, momentum, float32"
+    assert decisions["threads"]["for"] == whom
+    count = first.decided["threads"][0]
+    threads = "1 thread" if count == 1 else f"{count} threads"
+    assert decisions["compile"]["for"] == f"{whom}, cpu with {threads}, 20 steps"
 
     def decide(*given):
         pytest.fail("it was decided already")
@@ -65,6 +70,37 @@ def test_where_nothing_can_be_remembered_that_is_said(tmp_path, monkeypatch):
     assert run.decided["compile"][0] == "trace"
     (warning,) = run.warnings
     assert warning.endswith("for the same bits again set compile to what config.yaml says")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_warning_outlives_assembling_anew(tmp_path, monkeypatch, threads):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "taken"))
+    monkeypatch.setattr(calibrate, "threads", lambda *given: (threads, "so it is said"))
+    run = speed.settled(settings("compile=trace"), silent)
+    (warning,) = run.warnings
+    assert warning.endswith("for the same bits again set threads to what config.yaml says")
+
+
+def test_more_threads_than_processors_are_odd(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    asked = {count: speed.settled(settings(f"threads={count}", "compile=false"), silent)
+             for count in (2, 3)}  # fmt: skip
+    assert asked[2].warnings == []
+    (warning,) = asked[3].warnings
+    assert "threads: 3 are asked for, but this process may use 2 processors" in warning
+
+
+LENGTHS = {"20 steps": (20, None), "0.5 minutes": (None, 0.5), "20 steps, 0.5 minutes": (20, 0.5)}
+
+
+@pytest.mark.parametrize(("said", "length"), LENGTHS.items())
+def test_decisions_can_be_told_apart(said, length):
+    asked = settings("threads=1", "precision=float64", "optimizer=adam", "schedule=constant")
+    trainer = replace(asked.trainer, **dict(zip(("steps", "minutes"), length, strict=True)))
+    speed.settled(replace(asked, trainer=trainer), lambda text: None)
+    (decision,) = remembered.listed().values()
+    assert decision["for"].endswith(f"64, adam, float64, cpu with 1 thread, {said}")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -92,7 +128,7 @@ def test_a_settled_run_is_as_it_was_assembled():
 
 WAYS = {  # overrides, what auto chooses, part of the reason
     "a small run": ([], "trace", "compiling would take"),
-    "a search": (["optimizer=lbfgs", "sampler=full_batch"], False, "goes by values"),
+    "a search": (["optimizer=lbfgs", "sampler=full_batch"], False, "searches along a line"),
     "a class of torch": (["optimizer._target_=torch.optim.SGD", "~optimizer.momentum",
                           "~optimizer.nesterov"], False, "a state of its own"),
 }  # fmt: skip
@@ -125,14 +161,14 @@ def test_a_step_that_cannot_be_traced_runs_plainly_and_says_why(monkeypatch):
 def test_a_long_run_is_compiled_where_that_turns_out_faster(monkeypatch):
     said = []
     monkeypatch.setattr(speed, "COMPILING", (0.0, 0.0))
-    monkeypatch.setattr(speed, "_expected", lambda run: 0.0)
+    monkeypatch.setattr(speed, "compile_seconds", lambda run: 0.0)
     monkeypatch.setattr(Compiled, "__call__", lambda self, function, inputs: function)
-    for ratio, chosen in ((1.5, True), (0.9, "trace")):
+    for ratio, chosen, times in ((1.5, True, "1.5"), (0.91, "trace", "0.91")):
         remembered.forget()
         ways = {"true": ratio}
         monkeypatch.setattr(calibrate, "faster", lambda *given, ways=ways: ("?", ways))
         run = speed.settled(settings("threads=1"), said.append)
-        reason = f"the compiled step is {ratio:.2f} times as fast as the traced one"
+        reason = f"the compiled step is {times} times as fast as the traced one"
         assert run.decided["compile"] == (chosen, reason)
     assert said == 2 * ["compiling the step, which may take 0 s or more"]
 
@@ -145,7 +181,7 @@ def test_what_cannot_be_compiled_is_traced_and_says_why(monkeypatch):
     run = speed.settled(settings("threads=1", "compile=true"), [].append)
     assert run.begun.way == "traced"
     assert run.warnings[-1] == "compile: the step is traced: it cannot be compiled: g++ is broken"
-    monkeypatch.setattr(speed, "_expected", lambda run: 0.0)
+    monkeypatch.setattr(speed, "compile_seconds", lambda run: 0.0)
     run = speed.settled(settings("threads=1"), [].append)
     assert run.decided["compile"] == ("trace", "it cannot be compiled: g++ is broken")
 
@@ -155,7 +191,7 @@ def test_a_step_that_goes_by_values_is_plain_whatever_was_asked_for(mode):
     chosen = ["threads=1", "optimizer=lbfgs", "sampler=full_batch", f"compile={mode}"]
     run = speed.settled(settings(*chosen), silent)
     assert run.begun.way == "plain"
-    assert "compile: the step is plain: the optimizer goes by values" in run.warnings[-1]
+    assert "compile: the step is plain: this optimizer searches along a line" in run.warnings[-1]
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
@@ -176,6 +212,17 @@ def test_a_structure_is_what_a_step_costs():
     assert structure(settings(), "cpu", 1, 100) != structure(settings(), "cpu", 1, 200)
     adam, quicker = (["optimizer=adam", f"optimizer.betas=[{beta},0.999]"] for beta in (0.9, 0.8))
     assert structure(settings(*adam), "cpu") == structure(settings(*quicker), "cpu")
+
+
+def test_threads_are_those_of_every_way_to_run_the_step(monkeypatch):
+    keys = {threads_key(settings(f"compile={way}"), "cpu")
+            for way in ("auto", "trace", "true", "false")}  # fmt: skip
+    assert len(keys) == 1
+    found = iter([(2, "found first"), (1, "found later")])
+    monkeypatch.setattr(calibrate, "threads", lambda *given: next(found))
+    for way in ("trace", "false"):
+        run = speed.settled(settings(f"compile={way}"), silent)
+        assert run.decided["threads"] == (2, "found first")
 
 
 def test_a_resumed_run_takes_what_was_recorded():

@@ -59,6 +59,20 @@ def test_one_decision_is_counted_as_one(runner, folder: Path) -> None:
     assert f"1 decision of auto in {folder}" in runner("env").out
 
 
+def test_a_folder_that_cannot_be_used_is_said(
+    runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").touch()
+    for place in ("taken", "taken/below/it"):
+        monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / place))
+        why = f"cannot be used: {tmp_path}/taken is not a folder"
+        said = f"0 decisions of auto in {tmp_path}/{place}, which {why}; set RUNNER_CACHE"
+        assert said in runner("env").out
+        done = runner("env", "--forget")
+        assert (done.code, done.out) == (8, "")
+        assert f"{tmp_path}/{place}: the cache folder {why}" in done.err
+
+
 def test_what_cannot_be_forgotten_is_an_error(runner, folder: Path) -> None:
     (folder / ".lock").mkdir(parents=True)
     done = runner("env", "--forget")
