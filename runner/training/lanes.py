@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from runner.training.noise import placed
+from runner.training.stacked import Stacking
 from runner.training.state import Outcome, State
 from runner.training.step import Ready, Rules, Variants, objective, wide
 
@@ -111,7 +112,8 @@ def stacked(states: Sequence[State], numbers: Sequence[Mapping[str, float]]) -> 
     persistent = [name for name in buffers[0] if name in first.model.state_dict()]
 
     def together(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.stack([each.detach() for each in tensors])
+        # With channels last, sums over pixels would round by how many channels all lanes have.
+        return torch.stack([each.detach().contiguous() for each in tensors])
 
     def lists(named: Sequence[Mapping[str, list[Tensor]]]) -> dict[str, list[Tensor]]:
         return {
@@ -217,6 +219,7 @@ def _minimized(
         return functional_call(model, {**given, **fresh}, (x,))
 
     with (
+        Stacking(),
         placed([*model.modules(), *rules.penalties], noise),
         _set(rules.attributes),
         casting if rules.autocast else contextlib.nullcontext(),

@@ -19,6 +19,8 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from runner.training.simplify import simplify, written_in_place
+
 aten = torch.ops.aten
 Function = Callable[..., Sequence[Tensor]]
 
@@ -131,7 +133,10 @@ class _Builder:
             self.add(*call)
         self.graph.output([self.node(each) for each in outputs])
         self.graph.erase_node(self.first)
-        _simplify(self.graph)
+        simplify(self.graph)
+        if self.hoist:
+            storages = {node: _storage(tensor) for node, tensor in self.fixed.values()}
+            written_in_place(self.graph, storages)
         for key, (node, _) in list(self.fixed.items()):
             if not node.users:
                 self.graph.erase_node(node)
@@ -151,6 +156,8 @@ class _Builder:
             arguments = tree_map_only(Tensor, self.node, (args, kwargs))
             node = self.graph.call_function(func, *arguments)
             node.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
+            node.meta["layout"] = _layout(result)
+            node.meta["lasting"] = self.is_lasting(given, made)
             self.name(node, result)
 
     def name(self, node: Node, result: Any) -> None:
@@ -170,8 +177,13 @@ class _Builder:
         if id(tensor) not in self.fixed:
             with self.graph.inserting_before(self.first):
                 node = self.graph.placeholder(f"fixed{len(self.fixed)}")
+            node.meta["layout"] = _layout(tensor)
             self.fixed[id(tensor)] = node, tensor
         return self.fixed[id(tensor)][0]
+
+    def is_lasting(self, given: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
+        """Tell whether neither what a call is given nor what it makes is written to."""
+        return not any(_storage(each) in self.written for each in [*given, *made])
 
     def is_known(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was seen before."""
@@ -189,38 +201,6 @@ class _Builder:
         if func._schema.is_mutable or len(given) != 1 or id(given[0]) in self.nodes:
             return False
         return all(_storage(each) == _storage(given[0]) for each in made)
-
-
-def _simplify(graph: Graph) -> None:
-    """Take out views that undo each other, and kernels whose results nobody uses."""
-    for node in graph.nodes:
-        if node.target is aten.t.default and node.args[0].target is aten.t.default:
-            node.replace_all_uses_with(node.args[0].args[0])
-        elif node.target is aten.view.default and _is_squeezed_sum(node):
-            total = node.args[0]
-            total.args = total.args[:2]
-            node.replace_all_uses_with(total)
-    for node in reversed(list(graph.nodes)):
-        if node.op == "call_function" and not node.users and not _has_effects(node.target):
-            graph.erase_node(node)
-
-
-def _is_squeezed_sum(view: Node) -> bool:
-    """Tell whether this view drops just the axes of length 1 that a sum has kept."""
-    total: Any
-    total, shape = view.args[:2]
-    if total.target is not aten.sum.dim_IntList or len(total.args) != 3 or len(total.users) > 1:
-        return False
-    axes = {axis % len(total.meta["shape"]) for axis in total.args[1]}
-    left = [size for axis, size in enumerate(total.meta["shape"]) if axis not in axes]
-    return total.args[2] is True and left == shape
-
-
-def _has_effects(target: Any) -> bool:
-    """Tell whether a kernel does more than return tensors; batch norm's does so unsaid."""
-    if target is operator.getitem:
-        return False
-    return target._schema.is_mutable or "batch_norm" in _name(target)
 
 
 def _emitted(graph: Graph) -> Callable[..., tuple[Tensor, ...]]:
@@ -267,6 +247,13 @@ def _tensors(content: Any) -> list[Tensor]:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _layout(result: Any) -> Any:
+    """Return how a tensor lies in memory, None for other results."""
+    if not isinstance(result, Tensor):
+        return None
+    return tuple(result.shape), result.stride(), result.dtype
 
 
 def _name(func: Any) -> str:

@@ -29,7 +29,7 @@ FOLDER = options.own_folder()
 CHOICES = sorted(
     (path.parent.name, path.stem)
     for path in FOLDER.glob("*/*.yaml")
-    if path.parent.name not in ("trainer", "experiment")
+    if path.parent.name not in ("trainer", "experiment", "sweep")
 )
 BASE = compose([]).config
 SMALL = {"threads": 1, "device": "cpu", "precision": "float64"}
@@ -148,7 +148,7 @@ def logged(run):
 
 def test_options_of_every_group_were_found():
     groups = {group for group, _ in CHOICES}
-    assert groups == {each for each in BASE if (FOLDER / each).is_dir()} - {"trainer", "experiment"}
+    assert groups == {each for each in BASE if (FOLDER / each).is_dir()} - {"trainer", "experiment", "sweep"}
     assert len(CHOICES) > 180
     assert {*NEEDS, *STILL, *(("dataset", option) for option in FILES)} <= set(CHOICES)
 
