@@ -17,7 +17,7 @@ COMMANDS = [line for line in LINES if line.startswith("runner ")]
 # in tests/test_bench.py; the user's own option needs files of the user's, which
 # tests/cli/test_train.py makes.
 ELSEWHERE = ("python3 -m venv", "pip install", "scripts/bench", "runner --config-dir")
-LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env")
+LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env", "report")
 
 
 def fashion_mnist_is_here() -> bool:
@@ -57,6 +57,9 @@ def test_a_command_cut_short(runner, line: str, tmp_path: Path) -> None:
             words.append(f"dataset.root={tmp_path}")
     elif words[0] in ("runs", "diff", "evaluate"):
         assert runner("trainer=quick", "name=wide").code == 0
+    elif words[0] == "report":
+        sweep = ["-m", "seeds=2", "trainer=quick", f"name={words[1]}"]
+        assert runner(*sweep).code == 0
     if "--help" in words:
         with pytest.raises(SystemExit, match=r"^0$"):
             runner(*words)
@@ -76,9 +79,13 @@ EXPECTED = {  # test accuracy, from and to
 }
 
 
+JOBS = {"runner -m optimizer.lr=0.01,0.03,0.1,0.3,1 seeds=3 name=rates": 15}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "line", [line for line in COMMANDS if line.split()[1].partition("=")[2] or "[" in line]
+    "line",
+    [line for line in COMMANDS if line.split()[1].partition("=")[2] or "[" in line or " -m " in line],
 )
 def test_a_command_as_written(runner, line: str) -> None:
     import json
@@ -90,6 +97,10 @@ def test_a_command_as_written(runner, line: str) -> None:
         return
     done = runner(*shlex.split(line)[1:])
     assert done.code == 0, done.err
+    if " -m " in line:
+        tables = [each.read_text().splitlines() for each in Path("outputs").glob("*/*/results.csv")]
+        assert [len(table) - 1 for table in tables] == ([] if "--dry-run" in line else [JOBS[line]])
+        return
     (summary,) = Path("outputs").glob("*/*/summary.json")
     content = json.loads(summary.read_text())
     low, high = EXPECTED.get(line, (0.5, 1))

@@ -31,10 +31,14 @@ def train(task: Task, *, tuned: bool) -> None:
 
 
 def optimizer_of(
-    workload: Workload, parameters: Iterable[nn.Parameter], *, fused: bool
+    workload: Workload,
+    parameters: Iterable[nn.Parameter],
+    *,
+    fused: bool,
+    lr: float | None = None,
 ) -> torch.optim.Optimizer:
     """Return the workload's optimizer, as its documentation has it or with the fused kernels."""
-    lr, kernels = LEARNING_RATES[workload.optimizer], True if fused else None
+    lr, kernels = lr or LEARNING_RATES[workload.optimizer], True if fused else None
     if workload.optimizer == "adam":
         return torch.optim.Adam(parameters, lr, fused=kernels)
     return torch.optim.SGD(parameters, lr, momentum=0.9, fused=kernels)

@@ -111,3 +111,6 @@ PAIR: dict[str, Contender] = {
         function="everything",
     ),
 }
+
+# For sweeps: lanes as one of its processes trains them, `lanes,8,true` being 8 that are compiled.
+LANES: dict[str, Contender] = {"lanes": Contender("lanes", "runner, many models at once")}

@@ -20,8 +20,8 @@ from benchmarks.workloads import PADDING, Rows, Workload, rows, statistics
 class Ready:
     """Batches of a permutation of the rows, an epoch each time it is iterated."""
 
-    def __init__(self, workload: Workload):
-        given = rows(workload)
+    def __init__(self, workload: Workload, given: Rows | None = None):
+        given = given or rows(workload)
         mean, deviation = statistics(given.x)
         self.batch, self.y, self.augmented = workload.batch, given.y, workload.augmented
         padded = F.pad(given.x, [PADDING] * 4) if self.augmented else given.x

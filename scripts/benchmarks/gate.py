@@ -22,6 +22,7 @@ class Gate:
 
     def __init__(self, channel: TextIO, warm: int):
         self.channel, self.left, self.started = channel, warm, 0.0
+        self.chosen = ""  # by a contender that chooses for itself, in words
 
     def __call__(self) -> None:
         """Pass, unless the round is over."""
@@ -35,7 +36,7 @@ class Gate:
 
     def _turn(self) -> None:
         seconds = time.perf_counter() - self.started
-        self._say(f"{seconds}" if self.started else "ready")
+        self._say(f"{seconds}" if self.started else f"ready {self.chosen}")
         line = sys.stdin.readline()
         if not line:
             os._exit(0)  # a framework would catch an exception, save and say goodbye

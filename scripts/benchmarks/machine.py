@@ -19,7 +19,8 @@ from benchmarks.workloads import CLASSES, Workload
 SIZE = 2048  # of the matrices
 COPIED = 64 << 20  # numbers of float32, far more than any cache holds
 REPEATS = 8
-PACKAGES = ("torch", "lightning", "pytorch-ignite", "keras", "skorch", "accelerate", "fastai")
+PACKAGES = ("torch", "hydra-core", "joblib", "lightning", "pytorch-ignite", "keras", "skorch",
+            "accelerate", "fastai")  # fmt: skip
 
 
 @dataclass(frozen=True)

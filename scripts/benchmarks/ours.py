@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from benchmarks.gate import Task
@@ -23,7 +24,8 @@ from runner.training.loop import Hook, Row, train
 from runner.training.state import Outcome, State
 
 LOGGED = 100  # steps between rows, the default
-PAIRED = ("compile=trace", "trainer.steps=1000000000")
+LONG = "trainer.steps=1000000000"
+PAIRED = ("compile=trace", LONG)
 
 
 def steps(task: Task, *, compiling: str = "auto", calibrated: bool = False) -> None:
@@ -34,15 +36,23 @@ def steps(task: Task, *, compiling: str = "auto", calibrated: bool = False) -> N
     """
     threads = "auto" if calibrated else str(task.threads)
     run, state, advance = _begun(task, f"compile={compiling}", f"threads={threads}")
+    if calibrated:
+        assert run.begun is not None
+        task.gate.chosen = f"threads: {torch.get_num_threads()}, {run.begun.way}"
     state.step = LOGGED - 2
     task.gate.warm(3)
     gate = Hook(1, lambda state, row: task.gate())
     train(state, advance, [*measuring(run, Stopwatch()), gate], ENDLESS)
 
 
-def nothing(task: Task) -> None:
+def nothing(task: Task, compiling: str = "trace") -> None:
     """Train with no hook at all: no metrics, no gradient norm, no files."""
-    options = (*PAIRED, f"threads={task.threads}", f"trainer.log_every={NEVER}")
+    options = (
+        f"compile={compiling}",
+        LONG,
+        f"threads={task.threads}",
+        f"trainer.log_every={NEVER}",
+    )
     _, state, advance = _begun(task, *options)
 
     def forget(state: State, row: Row) -> None:

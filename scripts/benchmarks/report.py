@@ -20,13 +20,15 @@ def compared(comparison: Comparison, flops: int, peak: float) -> Table:
     name, results = comparison.workload, comparison.results
     title = f"{name}: {WORKLOADS[name].text}"
     if reason := results[BASELINE].missing:
-        return Table(title, ["", "remark"], [[BASELINE, f"missing: {_short(reason)}"]])
+        return Table(title, ["", "remark"], [[BASELINE, f"missing: {short(reason)}"]])
     rows = [_compared(each, result, comparison.steps, flops / peak)
             for each, result in results.items()]  # fmt: skip
     columns = ["", "speed, tuned = 1", "quartiles", "µs/step", "of GEMM", "remark"]
+    chosen = [f"`{each}` ({result.chosen})" for each, result in results.items() if result.chosen]
+    apart = f", but for {', '.join(chosen)}" if chosen else ""
     note = (
-        f"{comparison.rounds} rounds of {comparison.steps} steps; threads: {comparison.threads}, "
-        f"but for `default`; {flops / 1e6:,.0f} MFLOP a step, forward and backward."
+        f"{comparison.rounds} rounds of {comparison.steps} steps; threads: {comparison.threads}"
+        f"{apart}; {flops / 1e6:,.0f} MFLOP a step, forward and backward."
     )
     return Table(title, columns, rows, note)
 
@@ -34,7 +36,7 @@ def compared(comparison: Comparison, flops: int, peak: float) -> Table:
 def _compared(name: str, result: Result, steps: int, shortest: float) -> list[str]:
     """Return a row; `shortest` is how long a step would take at the rate of GEMM."""
     if result.missing:
-        return [name, "-", "-", "-", "-", f"missing: {_short(result.missing)}"]
+        return [name, "-", "-", "-", "-", f"missing: {short(result.missing)}"]
     low, middle, high = quartiles(result.ratios)
     step = statistics.median(result.seconds) / steps
     share = f"{shortest / step:.1%}"
@@ -48,7 +50,7 @@ def paired(comparisons: Sequence[Comparison]) -> Table:
     for each in comparisons:
         everything, nothing = each.results[EVERYTHING], each.results[NOTHING]
         if reason := nothing.missing or everything.missing:
-            rows.append([each.workload, *"---", "", f"missing: {_short(reason)}"])
+            rows.append([each.workload, *"---", "", f"missing: {short(reason)}"])
             continue
         low, middle, high = (1 - ratio for ratio in quartiles(everything.ratios))
         seconds = f"{statistics.median(everything.seconds):.1f}"
@@ -117,7 +119,7 @@ def described() -> Table:
     return Table("Contenders", ["", "what it is"], rows)
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
     """Return a reason without the paths of this machine and at a length that fits a table."""
     text = re.sub(r"(?<![\w.])/[\w./-]+", "...", reason).replace("|", "/")
     return text if len(text) <= 100 else f"{text[:97]}..."

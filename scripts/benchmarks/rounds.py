@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +27,15 @@ class Missing(Exception):
 
 @dataclass
 class Result:
-    """What a contender showed: seconds of its rounds and ratios, or why there are none."""
+    """What a contender showed: seconds of its rounds and ratios, or why there are none.
+
+    chosen  what it chose for itself, in words
+    """
 
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     missing: str = ""
+    chosen: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,14 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 class Process:
     """A contender at work in an empty folder, which goes away with it."""
 
-    def __init__(self, workload: str, name: str, threads: int, steps: int):
+    def __init__(
+        self,
+        workload: str,
+        name: str,
+        threads: int,
+        steps: int,
+        variables: Mapping[str, str] | None = None,
+    ):
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         words = [workload, "--serve", name, "--threads", str(threads), "--steps", str(steps)]
         self.errors = Path(self.folder.name, "errors.txt")
@@ -68,6 +79,7 @@ class Process:
             stderr=descriptor,
             text=True,
             cwd=self.folder.name,
+            env={**os.environ, **(variables or {})},
         )
         os.close(descriptor)
 
@@ -84,13 +96,17 @@ class Process:
 
     def round(self, steps: int) -> float:
         """Let it train; return the seconds."""
+        self.begin(steps)
+        return float(self.answer())
+
+    def begin(self, steps: int) -> None:
+        """Let it train without waiting for the seconds, its next answer."""
         assert self.process.stdin
         try:
             self.process.stdin.write(f"{steps}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise Missing(self._why()) from None
-        return float(self.answer())
 
     def _why(self) -> str:
         lines = self.errors.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -123,7 +139,7 @@ def compare(
     def start(name: str) -> None:
         processes[name] = Process(workload, name, threads, steps)
         try:
-            processes[name].answer()
+            results[name].chosen = processes[name].answer().removeprefix("ready").strip()
         except Missing as error:
             results[name].missing = str(error)
             processes.pop(name).close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SWEEP = "## Sweep"  # how the headings of tables of sweeps begin
 INTRODUCTION = """\
 # Benchmarks
 
@@ -17,7 +19,10 @@ Each contender is a process of its own that trains the same network on the same 
 batches. A round lets it train for some steps; before and after it the tuned hand-written loop does
 as many. The ratio is the mean of those two over the contender's time: above 1 is faster than the
 tuned loop. Shown are medians over the rounds, with quartiles; those of the tuned loop itself, each
-round against the one before, are the noise. Nobody validates. Read the ratios, not the times.
+round against the one before, are the noise. Nobody validates. Read the ratios, not the times: a
+ratio is a median of rounds paired with the loop beside them, a time a median over all rounds,
+whatever the machine did meanwhile, so that the two may rank contenders differently. Whole sweeps,
+with validation and files, are measured apart; their tables say how.
 """
 
 
@@ -57,6 +62,29 @@ def markdown(table: Table) -> str:
 def page(tables: Sequence[Table], **facts: str) -> str:
     """Return the whole page: command, date, machine and versions, then the tables."""
     return "\n".join([INTRODUCTION.format(**facts), *map(markdown, tables)])
+
+
+def replaced(text: str, tables: Sequence[Table]) -> str:
+    """Return a page with these tables, each in the place of its namesake or at the end."""
+    introduction, *sections = _sections(text)
+    for table in tables:
+        heading = f"## {table.title}\n"
+        at = [number for number, each in enumerate(sections) if each.startswith(heading)]
+        place = at[0] if at else len(sections)
+        sections[place : place + 1] = [f"{markdown(table).rstrip()}\n"]
+    return "\n".join([introduction, *sections])
+
+
+def sweeps_kept(new: str, old: str) -> str:
+    """Return a new page with the sweeps of the old one, which are measured apart, at its end."""
+    kept = [each for each in _sections(old)[1:] if each.startswith(SWEEP)]
+    return "\n".join([*_sections(new), *kept])
+
+
+def _sections(text: str) -> list[str]:
+    """Return what stands before the first table, and each section, with one newline at its end."""
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    return [f"{part.rstrip()}\n" for part in parts]
 
 
 def _is_text(table: Table, at: int) -> bool:

@@ -34,9 +34,9 @@ class Spent(NamedTuple):
     processor: float
 
 
-def spend(command: Sequence[str]) -> Spent:
+def spend(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Spent:
     """Run a command in an empty folder; a `RuntimeError` says why it failed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as errors:
         before = time.perf_counter()
         process = subprocess.Popen(

@@ -147,7 +147,7 @@ def settings(workload: Workload, *overrides: str) -> Settings:
 
 @dataclass(frozen=True)
 class Rows:
-    """The training rows as files hold them: images of bytes (N, channels, H, W), or a table."""
+    """Rows as files hold them: images of bytes (N, channels, H, W), or a table."""
 
     x: Tensor
     y: Tensor
@@ -155,10 +155,19 @@ class Rows:
 
 def rows(workload: Workload) -> Rows:
     """Return the rows that the runner trains on, before any preprocessing."""
+    return parts(workload)["train"]
+
+
+def parts(workload: Workload) -> dict[str, Rows]:
+    """Return the rows of each split, before any preprocessing."""
     data: Data = build(settings(workload).dataset)
-    train = data.splits["train"]
-    x, y = data.x[train], data.y[train]
-    return Rows(x.flatten(1) if len(workload.shape) == 1 else (x * 255).round().byte(), y)
+    is_table = len(workload.shape) == 1
+
+    def picked(numbers: Tensor) -> Rows:
+        x = data.x[numbers]
+        return Rows(x.flatten(1) if is_table else (x * 255).round().byte(), data.y[numbers])
+
+    return {name: picked(numbers) for name, numbers in data.splits.items()}
 
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
