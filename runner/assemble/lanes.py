@@ -164,7 +164,14 @@ class Together:
         nodes = list(settings.regularizer.values())
         masks = [part for part in self.lanes.model.modules() if isinstance(part, Dropout)]
 
+        dtype = next(iter(self.lanes.weights.values())).dtype
+
         def rules_of(numbers: Numbers) -> Rules:
+            # Stacked, what is clamped to a limit in float64 would go on in float64.
+            limits = {name: each.to(dtype) for name, each in numbers.items()
+                      if name.startswith(("clipping.", "loss."))}  # fmt: skip
+            numbers = {**numbers, **limits}
+
             def filled(node: Node) -> Node:
                 own = {name: numbers[f"{node.key}.{name}"] for name in node.arguments
                        if f"{node.key}.{name}" in numbers}  # fmt: skip

@@ -54,22 +54,34 @@ def way_of(
     traced step of one model, of 8 lanes, and of 32 where they are small; `most` limits them. Lanes
     must be 5 % faster. They are compiled where that pays by far. Raises what assembling raises.
     """
-    first = settings[0]
-    threads = _threads(first, processes)
-    if reason := refusal(first):
-        return Way(1, _mode(first), threads, reason)
-    if most == 1 or len(settings) == 1:
-        return Way(1, _mode(first), threads, "a single job" if most != 1 else "sweep.lanes=1")
-    kept = remembered.recall(_compiled_key(first, threads)) is not None
-    amount = len(settings), processes, first.trainer.epochs, first.trainer.steps, most, kept
-    key = structure(first, first.device, threads, "way", *amount)
-    if (known := remembered.recall(key)) is not None:
-        return Way(**known["value"])
+    if (way := known(settings, processes, most)) is not None:
+        return way
+    first, threads = settings[0], threads_of(settings[0], processes)
+    remembered_as = key_of(settings, processes, most)
     torch.set_num_threads(threads)
     whom = f"sweep of {len(settings)} jobs, {first.architecture.factory.__name__}"
     way = _tried(settings, processes, threads, most or LANES[-1], say)
     decision = {"what": "way", "value": way._asdict(), "reason": way.reason, "for": whom}
-    return Way(**remembered.remember(key, decision)["value"])
+    return Way(**remembered.remember(remembered_as, decision)["value"])
+
+
+def known(settings: Sequence[Settings], processes: int, most: int | None = None) -> Way | None:
+    """Return the way of a group where it takes no trying: it is given, or remembered."""
+    first, threads = settings[0], threads_of(settings[0], processes)
+    if reason := refusal(first):
+        return Way(1, _mode(first), threads, reason)
+    if most == 1 or len(settings) == 1:
+        return Way(1, _mode(first), threads, "a single job" if most != 1 else "sweep.lanes=1")
+    decision = remembered.recall(key_of(settings, processes, most))
+    return Way(**decision["value"]) if decision is not None else None
+
+
+def key_of(settings: Sequence[Settings], processes: int, most: int | None = None) -> str:
+    """Return under which key the way of a group is remembered."""
+    first, threads = settings[0], threads_of(settings[0], processes)
+    kept = remembered.recall(_compiled_key(first, threads)) is not None
+    amount = len(settings), processes, first.trainer.epochs, first.trainer.steps, most, kept
+    return structure(first, first.device, threads, "way", *amount)
 
 
 def _mode(settings: Settings) -> str:
@@ -77,7 +89,8 @@ def _mode(settings: Settings) -> str:
     return {"auto": "trace", "trace": "trace", True: "true", False: "false"}[settings.compile]
 
 
-def _threads(settings: Settings, processes: int) -> int:
+def threads_of(settings: Settings, processes: int) -> int:
+    """Return how many threads each of so many processes has for such a run."""
     if settings.threads != "auto":
         return settings.threads
     return max(1, len(os.sched_getaffinity(0)) // processes)
@@ -90,8 +103,7 @@ def _tried(
     most: int,
     say: Callable[[str], None],
 ) -> Way:
-    alike = [replace(each, threads=threads) for each in settings]
-    run = assemble(alike[0])
+    run = _first(settings, threads)
     state = run.state()
     alone = make_ready(run, state, "trace")
     with preserved(state):
@@ -107,13 +119,14 @@ def _tried(
     for count in dict.fromkeys(min(each, most, len(settings)) for each in LANES):
         if count > LANES[0] and count * _bytes(run, state) > NEAR:
             continue
-        stacks[count] = together(alike[:count])
+        stacks[count] = together([run.settings] * count)
         try:
             trials[count] = trial(stacks[count], Traced(stacks[count].lanes))
         except RunnerError:
             raise
         except Exception as error:  # whatever torch says of a kernel that it cannot stack
-            return Way(1, "trace", threads, f"cannot be stacked: {str(error).splitlines()[0]}")
+            why = str(error).partition("\n")[0]
+            return Way(1, "trace", threads, f"cannot be stacked: {why}")
     _, ratios = calibrate.faster(trials, SECONDS)
     rates = {count: count * ratio for count, ratio in ratios.items()}
     best = max(rates, key=lambda count: rates[count])
@@ -123,15 +136,27 @@ def _tried(
     count = LANES[0]
     kept = remembered.recall(_compiled_key(run.settings, threads)) is not None
     cost = AGAIN if kept else compile_seconds(run) + AGAIN
-    if count not in stacks or SAVED * whole / rates[chosen] < cost or not can_compile(run):
+    pays = SAVED * whole / rates[chosen] >= cost and run.settings.compile == "auto"
+    if count not in stacks or not pays or not can_compile(run):
         return Way(chosen, "trace", threads, told)
     say(f"compiling the step of {count} lanes, which may take {cost:.0f} s")
-    faster = _compiled([each.settings for each in stacks[count].runs], count)
+    faster = _compiled([run.settings] * count, count)
     rate = faster * rates[count]
     told = f"{told}, {count} compiled {rate:.1f}"
     if rate < calibrate.MARGIN * rates[chosen]:
         return Way(chosen, "trace", threads, told)
     return Way(count, "true", threads, told)
+
+
+def _first(settings: Sequence[Settings], threads: int) -> Run:
+    """Assemble the first job that can be; raises what the first raises where none can."""
+    errors: list[RunnerError] = []
+    for each in settings:
+        try:
+            return assemble(replace(each, threads=threads))
+        except RunnerError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _compiled_key(settings: Settings, threads: int) -> str:

@@ -123,7 +123,7 @@ class _Batch:
         sound: list[Member] = []
         for each in members:
             try:
-                assemble(replace(each.settings, threads=self.way.threads))
+                _assembled(replace(each.settings, threads=self.way.threads))
             except RunnerError as own:
                 self.ended(each, own)
             else:

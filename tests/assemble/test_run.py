@@ -148,7 +148,11 @@ def logged(run):
 
 def test_options_of_every_group_were_found():
     groups = {group for group, _ in CHOICES}
-    assert groups == {each for each in BASE if (FOLDER / each).is_dir()} - {"trainer", "experiment", "sweep"}
+    assert groups == {each for each in BASE if (FOLDER / each).is_dir()} - {
+        "trainer",
+        "experiment",
+        "sweep",
+    }
     assert len(CHOICES) > 180
     assert {*NEEDS, *STILL, *(("dataset", option) for option in FILES)} <= set(CHOICES)
 
