@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from runner.execution.finished import Finished
 
 __all__ = ["load"]
+
+# Where Hydra finds our launcher and sweeper: in a checkout, an editable install, a wheel.
+_PLUGINS = str(Path(__file__).parent / "plugins")
+if _PLUGINS not in sys.path:
+    sys.path.append(_PLUGINS)
 
 
 def load(

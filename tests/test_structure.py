@@ -141,5 +141,5 @@ def test_every_option_has_exactly_the_keys_of_its_factory() -> None:
 
 
 def test_rows_name_every_package() -> None:
-    assert {package_of(path) for path in MODULES} <= set(LEVEL) | {"plugins"}
+    assert {package_of(path) for path in MODULES} <= set(LEVEL)
     assert all(not (above & below) for above, below in pairwise(ROWS))

@@ -64,7 +64,7 @@ def choose(words: Sequence[str]) -> Chosen:
     """Return what the words about launcher and sweeper choose; raises `Misconfigured`."""
     found: dict[str, list[str]] = {kind: [] for kind in KINDS}
     names = dict.fromkeys(KINDS, OWN)
-    problems = []
+    problems: list[str] = []
     loader = _hydra().config_loader
     for word in words:
         match = OF_HYDRA.match(word)
@@ -72,6 +72,8 @@ def choose(words: Sequence[str]) -> Chosen:
         kind, key = match[1], word.partition("=")[0]
         found[kind].append(word)
         if key == f"hydra/{kind}":
+            if len([each for each in words if each.partition("=")[0] == key]) > 1:
+                raise Misconfigured(f"{key}: given more than once")
             names[kind] = word.partition("=")[2]
             problems += _missing(kind, names[kind], loader.get_group_options(key))
     for kind, given in found.items():
@@ -119,7 +121,8 @@ def _composed(words: Sequence[str], plain: dict[str, list[str]]) -> Any:
         names = [f"hydra.{unknown[2]}.{key}" for key in known if not key.startswith("_")]
         hint = did_you_mean(unknown[1], names)
         listed = f" ({', '.join(names)})" if names else ""
-        raise Misconfigured(f"{unknown[1]}: unknown key{hint}{listed}") from error
+        more = f"; to add one nevertheless write +{unknown[1]}="
+        raise Misconfigured(f"{unknown[1]}: unknown key{hint}{listed}{more}") from error
 
 
 def multirun(
