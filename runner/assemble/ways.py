@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from runner.foundation.errors import RunnerError
 from runner.training.ready import Compiled, Traced, preserved
 
 SECONDS = 0.5  # of trying ways out
-LANES = (8, 32)  # numbers of lanes that are tried
+LANES = (8, 32)  # numbers of lanes that are tried, or so many fewer as share the jobs out evenly
 NEAR = 16e6  # bytes of weights, gradients and slots of all lanes that stay near a processor
 SHORT = 5.0  # seconds of all jobs, each alone, below which nothing is worth trying
 AGAIN = 5.0  # seconds that each process takes to load what was compiled
@@ -51,8 +52,8 @@ def way_of(
     """Return how jobs of one group are trained best by so many processes at once.
 
     Each way is tried in this process, on one share of the processors and scratch copies: the
-    traced step of one model, of 8 lanes, and of 32 where they are small; `most` limits them. Lanes
-    must be 5 % faster. They are compiled where that pays by far. Raises what assembling raises.
+    traced step of one model, of about 8 lanes, and of 32 where they are small; `most` limits them.
+    Lanes must be 5 % faster. They are compiled where that pays by far. Raises what assembling does.
     """
     if (way := known(settings, processes, most)) is not None:
         return way
@@ -79,7 +80,8 @@ def known(settings: Sequence[Settings], processes: int, most: int | None = None)
 def key_of(settings: Sequence[Settings], processes: int, most: int | None = None) -> str:
     """Return under which key the way of a group is remembered."""
     first, threads = settings[0], threads_of(settings[0], processes)
-    kept = remembered.recall(_compiled_key(first, threads)) is not None
+    count = _shares(len(settings), processes, most or LANES[-1])[0]
+    kept = remembered.recall(_compiled_key(first, threads, count)) is not None
     amount = len(settings), processes, first.trainer.epochs, first.trainer.steps, most, kept
     return structure(first, first.device, threads, "way", *amount)
 
@@ -109,14 +111,16 @@ def _tried(
     with preserved(state):
         seconds = seconds_of(alone.take)
     whole = len(settings) * run.clock.total * seconds / processes
+    counts = _shares(len(settings), processes, most)
     if run.settings.compile in (False, True):
-        lanes = min(LANES[0], most) if run.settings.compile else 1
+        lanes = counts[0] if run.settings.compile else 1
         return Way(lanes, _mode(run.settings), threads, "as asked for")
-    if whole < SHORT and run.device.type == "cpu":
-        return Way(1, "trace", threads, f"all of it takes {whole:.1f} s: nothing is worth trying")
+    looking = len(settings) * _evaluating(run) / processes
+    if whole + looking < SHORT and run.device.type == "cpu":
+        return Way(1, "trace", threads, f"{whole + looking:.1f} s of work: nothing is worth trying")
     trials: dict[int, Callable[[], Any]] = {1: alone.take}
     stacks: dict[int, Together] = {}
-    for count in dict.fromkeys(min(each, most, len(settings)) for each in LANES):
+    for count in counts:
         if count > LANES[0] and count * _bytes(run, state) > NEAR:
             continue
         stacks[count] = together([run.settings] * count)
@@ -133,8 +137,8 @@ def _tried(
     chosen = best if rates[best] >= calibrate.MARGIN else 1
     told = ", ".join(f"{count} lanes {rates[count]:.1f}" for count in trials if count > 1)
     told = f"steps of {run.settings.architecture.factory.__name__} a second, alone 1: {told}"
-    count = LANES[0]
-    kept = remembered.recall(_compiled_key(run.settings, threads)) is not None
+    count = counts[0]
+    kept = remembered.recall(_compiled_key(run.settings, threads, count)) is not None
     cost = AGAIN if kept else compile_seconds(run) + AGAIN
     pays = SAVED * whole / rates[chosen] >= cost and run.settings.compile == "auto"
     if count not in stacks or not pays or not can_compile(run):
@@ -148,6 +152,20 @@ def _tried(
     return Way(count, "true", threads, told)
 
 
+def _shares(jobs: int, processes: int, most: int) -> list[int]:
+    """Return the lanes of a batch if so many jobs are cut evenly, for each number to be tried."""
+    counts = (ceil(ceil(jobs / min(each, most)) / processes) * processes for each in LANES)
+    return list(dict.fromkeys(max(ceil(jobs / count), min(2, most)) for count in counts))
+
+
+def _evaluating(run: Run) -> float:
+    """Return the seconds that a run looks at its validation rows."""
+    if not len(run.data.splits["valid"]):
+        return 0.0
+    times = run.clock.total // run.clock.steps(run.settings.trainer.evaluate_every)
+    return times * seconds_of(lambda: run.evaluate("valid"))
+
+
 def _first(settings: Sequence[Settings], threads: int) -> Run:
     """Assemble the first job that can be; raises what the first raises where none can."""
     errors: list[RunnerError] = []
@@ -159,16 +177,16 @@ def _first(settings: Sequence[Settings], threads: int) -> Run:
     raise errors[0]
 
 
-def _compiled_key(settings: Settings, threads: int) -> str:
-    """Return under which key it is remembered that kernels of lanes are on disk."""
-    return structure(settings, settings.device, threads, "lanes compiled")
+def _compiled_key(settings: Settings, threads: int, count: int) -> str:
+    """Return under which key it is remembered that kernels of so many lanes are on disk."""
+    return structure(settings, settings.device, threads, "lanes compiled", count)
 
 
-def remember_compiled(settings: Settings, threads: int) -> None:
+def remember_compiled(settings: Settings, threads: int, count: int) -> None:
     """Remember that kernels of lanes of such a structure are on disk: they cost little now."""
     whom = f"lanes of {settings.architecture.factory.__name__}"
     decision = {"what": "kernels", "value": True, "reason": "compiled before", "for": whom}
-    remembered.remember(_compiled_key(settings, threads), decision)
+    remembered.remember(_compiled_key(settings, threads, count), decision)
 
 
 def _compiled(settings: Sequence[Settings], count: int) -> float:
@@ -178,7 +196,7 @@ def _compiled(settings: Sequence[Settings], count: int) -> float:
     take = trial(stack, ready, whole=True)
     if ready.refusal or ready.failure:
         return 0.0
-    remember_compiled(settings[0], torch.get_num_threads())
+    remember_compiled(settings[0], torch.get_num_threads(), count)
     traced = trial(stack, Traced(stack.lanes))
     return calibrate.faster({"trace": traced, "true": take}, SECONDS)[1]["true"]
 

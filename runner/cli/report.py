@@ -20,7 +20,7 @@ from runner.cli.configure import output_root
 from runner.foundation.errors import Misconfigured
 from runner.recording import directory
 from runner.recording.console import Terminal
-from runner.reports import figures, folding, results, sweep, table, tensorboard
+from runner.reports import curves, figures, folding, results, sweep, table, tensorboard
 from runner.reports import run as run_report
 
 
@@ -57,8 +57,12 @@ def run(options: argparse.Namespace) -> int:
         if problem := sweep.keep(found):
             print(f"warning: {problem}", file=sys.stderr)
     if options.figures:
-        means = tensorboard.write_means(found)
-        _written([*([means] if means else []), *figures.draw(found)], options)
+        configurations = folding.folded(found)
+        known = curves.of(found, configurations)
+        means = tensorboard.write_means(found, known)
+        _written([*([means] if means else []), *figures.draw(found, known)], options)
+        if few := curves.too_many(configurations):
+            print(f"curves of {few}", file=sys.stderr)
     return 0
 
 

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _sweep(folder: Path, options: argparse.Namespace) -> int:
     """Plan the recorded command again, with what is given for this machine, and go on."""
-    from runner.cli.sweep import planned
+    from runner.cli.sweep import by_hydra, planned
     from runner.sweeps.launch import resume
 
     given = here(options.overrides)
@@ -58,7 +58,10 @@ def _sweep(folder: Path, options: argparse.Namespace) -> int:
     kept = [word for word in asked.get("overrides", []) if word.partition("=")[0] not in given]
     words = [*kept, *(f"{key}={value}" for key, value in given.items())]
     recorded = argparse.Namespace(
-        overrides=words, trust=options.trust, config_dir=asked.get("config_dirs", [])
-    )
+        overrides=words, trust=options.trust, config_dir=asked.get("config_dirs", []), new=False,
+        dry_run=False, detach=False,
+    )  # fmt: skip
+    if (code := by_hydra(recorded, folder)) is not None:
+        return code
     plan, request = planned(recorded)
     return resume(folder, plan.jobs, plan.sweep, request, Terminal())

@@ -57,7 +57,7 @@ def _row(folder: Path) -> list[str]:
 
 
 def _sweep(folder: Path) -> list[str]:
-    content, counts = looked_at(folder, held(folder))
+    content, counts = looked_at(folder, directory.at_work(folder))
     found = best(content)
     shown = f"{content['objective']} {number(found[0])}" if found else ""
     return [

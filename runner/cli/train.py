@@ -13,8 +13,9 @@ import argparse
 from runner.cli.configure import add_configuration, configured
 from runner.foundation.errors import Misconfigured
 
-OF_SWEEPS = {"--dry-run": "print the jobs of a sweep and how they would be run; do nothing",
-             "--new": "begin a sweep anew, beside an earlier one of its name"}  # fmt: skip
+OF_SWEEPS = {"--dry-run": "print the jobs of a sweep and what they would take; record nothing",
+             "--new": "begin a sweep anew, beside an earlier one of its name",
+             "--detach": "leave a sweep to its cluster once it is sent"}  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         from runner.cli import sweep
 
         return sweep.run(options)
-    alone = {"--dry-run": options.dry_run, "--new": options.new}
+    alone = {"--dry-run": options.dry_run, "--new": options.new, "--detach": options.detach}
     if wrong := [flag for flag, given in alone.items() if given]:
         raise Misconfigured([f"{flag}: is about a sweep; add -m" for flag in wrong])
     with raising():

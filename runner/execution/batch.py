@@ -186,7 +186,7 @@ class _Batch:
                 raise Unstackable(str(error).partition("\n")[0]) from error
             stack.lanes.step, stack.lanes.seen = done, seen
             if isinstance(ready, Compiled) and not ready.failure:
-                remember_compiled(lead.settings, self.way.threads)
+                remember_compiled(lead.settings, self.way.threads, self.way.lanes)
             return step
 
         first = make()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.foundation.errors import Misconfigured, Unwritable, did_you_mean
-from runner.foundation.files import flat, read_json, read_yaml, unwritable, write_json
+from runner.foundation.files import flat, held, read_json, read_yaml, unwritable, write_json
 
 STATUS, CONFIG, OVERRIDES = "status.json", "config.yaml", "overrides.yaml"
 BATCHES = "batches"  # of a sweep, with the checkpoints of its jobs
@@ -77,6 +77,11 @@ def jobs(sweep: Path) -> list[Path]:
 def is_sweep(folder: Path) -> bool:
     """Tell a sweep's directory from a run's."""
     return (folder / SWEEP).is_file()
+
+
+def at_work(sweep: Path) -> bool:
+    """Tell whether a process trains jobs of a sweep, here or on a cluster that locks for all."""
+    return any(held(each) for each in (sweep, *sweep.glob("cluster/*")))
 
 
 def started(run: Path) -> float:
@@ -144,8 +149,7 @@ def asked(run: Path) -> dict[str, Any]:
 
 def settings(run: Path) -> dict[str, Any]:
     """Return a run's settings, flat: the chosen option of each group, and every value."""
-    choices = read_yaml(run / OVERRIDES).get("choices", {})
-    chosen = {group: option for group, option in choices.items() if option is not None}
+    chosen = {group: option for group, option in _choices(run).items() if option is not None}
     values = flat(read_yaml(run / CONFIG))
     hidden = ("_target_", "name")
     plain = {
@@ -154,6 +158,16 @@ def settings(run: Path) -> dict[str, Any]:
         if value not in (None, {}) and key.rpartition(".")[2] not in hidden
     }
     return {**chosen, **plain}
+
+
+def _choices(run: Path) -> dict[str, Any]:
+    """Return the chosen option of each group; for a job, its sweep's with what was swept."""
+    if (run / OVERRIDES).exists():
+        return dict(read_yaml(run / OVERRIDES).get("choices", {}))
+    choices: dict[str, Any] = read_yaml(run.parent / OVERRIDES).get("choices", {})
+    jobs = read_json(run.parent / SWEEP).get("jobs", {}).values()
+    swept = {job["directory"]: job["swept"] for job in jobs}.get(run.name, {})
+    return choices | {group: swept[group] for group in choices if group in swept}
 
 
 def status(run: Path) -> dict[str, Any]:

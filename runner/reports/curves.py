@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from runner.foundation.files import read_json
 from runner.recording import directory
-from runner.reports.folding import Configuration
+from runner.reports.folding import Configuration, best
+from runner.reports.results import Results
 
+MOST = 50  # configurations whose curves are read
 NOT_METRICS = ("step", "epoch")
 
 
@@ -25,6 +26,7 @@ class Point(NamedTuple):
 
 
 Curves = dict[str, list[Point]]
+Found = dict[Configuration, Curves]
 Logged = dict[str, dict[int, tuple[float, float]]]  # metric: {step: (epoch, value)}
 
 
@@ -61,20 +63,38 @@ def mean(runs: Sequence[Logged]) -> Curves:
     return {name: points for name, points in curves.items() if points}
 
 
-def of(sweep: Path, configurations: Iterable[Configuration]) -> dict[Configuration, Curves]:
-    """Return the mean curves of the configurations that have any jobs to take a mean of."""
+def of(results: Results, configurations: Sequence[Configuration]) -> Found:
+    """Return the mean curves of the configurations that have any jobs to take a mean of.
+
+    Of very many only the best ones, in the order of the plan: logs take long to read, and nobody
+    sees more lines than that.
+    """
+    able = [each for each in configurations if each.members]
+    if len(able) > MOST:
+        ranked = [each for each in best(results, able) if each in able]
+        kept = {*[*ranked, *(each for each in able if each not in ranked)][:MOST]}
+        able = [each for each in able if each in kept]
     found = {}
-    for each in configurations:
-        curves = mean([logged(sweep / row.directory) for row in each.members])
+    for each in able:
+        curves = mean([logged(results.folder / row.directory) for row in each.members])
         if curves:
             found[each] = curves
     return found
 
 
+def too_many(configurations: Sequence[Configuration]) -> str:
+    """Say of how many configurations there are curves, where it is not of all."""
+    able = sum(bool(each.members) for each in configurations)
+    return f"{MOST} of {able:,} configurations" if able > MOST else ""
+
+
 def _point(step: int, found: Sequence[tuple[float, float]]) -> Point:
-    values = [value for _, value in found]
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return Point(step, found[0][0], statistics.fmean(values), std)
+    count, epoch = len(found), found[0][0]
+    centre = math.fsum(value for _, value in found) / count
+    if count == 1:
+        return Point(step, epoch, centre, None)
+    square = math.fsum((value - centre) ** 2 for _, value in found)
+    return Point(step, epoch, centre, math.sqrt(square / (count - 1)))
 
 
 def _is_finite(value: object) -> bool:

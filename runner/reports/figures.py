@@ -9,12 +9,12 @@ map          the objective over two swept ranges of numbers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.reports import curves, drawing, landscape
-from runner.reports.curves import Curves, Point
+from runner.reports.curves import Curves, Found, Point
 from runner.reports.drawing import COLOURED
 from runner.reports.folding import Configuration, best, folded
 from runner.reports.results import Results
@@ -29,16 +29,18 @@ WIDTH, HEIGHT = 3.9, 3.3  # of a panel, in inches
 LEGEND = 2.6  # its width
 
 
-def draw(results: Results) -> list[Path]:
+def draw(results: Results, known: Found | None = None) -> list[Path]:
     """Draw what there is to draw of a sweep as it stands; return the files.
 
-    Raises `Misconfigured` with the command that installs matplotlib where it is missing.
+    `known` curves need not be read again. Raises `Misconfigured` with the command that installs
+    matplotlib where it is missing.
     """
     configurations = folded(results)
     drawn: dict[str, Figure] = {}
     with drawing.style():
-        if found := curves.of(results.folder, configurations):
-            drawn["curves"] = _learning(results, found, len(configurations) - len(found))
+        found = curves.of(results, configurations) if known is None else known
+        if found:
+            drawn["curves"] = _learning(results, found, _without(configurations, found))
         drawn |= landscape.draw(results, configurations)
         return [path for name, figure in drawn.items()
                 for path in drawing.save(figure, results.folder, name)]  # fmt: skip
@@ -65,7 +67,15 @@ def draw_run(folder: Path, objective: str | None) -> list[Path]:
         return drawing.save(figure, folder, "curves")
 
 
-def _learning(results: Results, found: Mapping[Configuration, Curves], without: int) -> Figure:
+def _without(configurations: Sequence[Configuration], found: Found) -> str:
+    """Say which configurations have no curves here."""
+    lacking = len(configurations) - len(found)
+    return curves.too_many(configurations) or (
+        f"{lacking} configurations without curves" * bool(lacking)
+    )
+
+
+def _learning(results: Results, found: Found, note: str) -> Figure:
     """Return a panel for each of the curves, the configurations' colours the same in all."""
     tags = _tags(results.objective, list(found.values()))
     unit = _unit(list(found.values()))
@@ -87,7 +97,7 @@ def _learning(results: Results, found: Mapping[Configuration, Curves], without: 
         _finish(axes, tag, unit, drawn)
     several = any(len(each.members) > 1 for each in found)
     drawing.legend(figure, handles, "mean ± std of n seeds" if several else "")
-    drawing.title(figure, results.name, f"{without} configurations without curves" * bool(without))
+    drawing.title(figure, results.name, note)
     return figure
 
 

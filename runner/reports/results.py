@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.foundation.errors import Misconfigured
-from runner.foundation.files import flat, held, read_json, read_yaml, write_atomic
+from runner.foundation.files import flat, read_json, read_yaml, write_atomic
 from runner.recording import directory
 from runner.reports import naming
 
@@ -96,7 +96,7 @@ def read(folder: Path) -> Results:
     if not isinstance(jobs, dict):
         raise Misconfigured(f"{folder}: no sweep: {directory.SWEEP} is missing or has no jobs")
     asked = {key: job for key, job in jobs.items() if job.get("asked", True)}
-    at_work = held(folder)
+    at_work = directory.at_work(folder)
     found = [_Files.read(key, job, folder, at_work) for key, job in asked.items()]
     swept = list(plan.get("swept", []))
     objective = plan.get("objective") or _objective(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.foundation.errors import Unwritable
 from runner.recording.console import Terminal
-from runner.reports import drawing, figures, hints, table, tensorboard
+from runner.reports import curves, drawing, figures, hints, table, tensorboard
 from runner.reports.folding import Configuration, best, folded
 from runner.reports.results import BROKEN, RESULTS, UNFINISHED, Results, read, rows, write
 
@@ -50,14 +50,18 @@ def summarize(folder: Path, terminal: Terminal, *, verbose: bool = False) -> Res
 
 def illustrate(results: Results, terminal: Terminal) -> list[Path]:
     """Write mean curves for TensorBoard and, if matplotlib is here, figures; say where they are."""
-    means = tensorboard.write_means(results)
+    configurations = folded(results)
+    found = curves.of(results, configurations)
+    means = tensorboard.write_means(results, found)
     paths = [means] if means else []
     if drawing.available():
-        paths += figures.draw(results)
+        paths += figures.draw(results, found)
     else:
         terminal.line(drawing.MISSING)
+    few = curves.too_many(configurations)
+    limit = f" (curves of {few})" if few else ""
     if any(path.parent.name == drawing.FOLDER for path in paths):
-        terminal.line(f"figures {results.folder / drawing.FOLDER}")
+        terminal.line(f"figures {results.folder / drawing.FOLDER}{limit}")
     if means:
         terminal.line(f"means   {means} (tensorboard --logdir {results.folder})")
     return paths

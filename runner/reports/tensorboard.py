@@ -13,21 +13,23 @@ from pathlib import Path
 
 from runner.foundation.files import unwritable
 from runner.reports import curves, naming
-from runner.reports.curves import Curves
+from runner.reports.curves import Curves, Found
 from runner.reports.folding import folded
 from runner.reports.results import Results
 
 FOLDER = "mean"
 
 
-def write_means(results: Results) -> Path | None:
+def write_means(results: Results, known: Found | None = None) -> Path | None:
     """Write the mean curves of configurations of several seeds in place of older ones.
+
+    `known` curves need not be read again.
 
     Return their folder; None, and no folder is left, where no configuration has two seeds with
     curves: a mean of one would only be drawn over it. Raises `Unwritable`.
     """
-    several = [each for each in folded(results) if len(each.members) > 1]
-    found = curves.of(results.folder, several)
+    known = curves.of(results, folded(results)) if known is None else known
+    found = {each: curve for each, curve in known.items() if len(each.members) > 1}
     target = results.folder / FOLDER
     fresh = results.folder / f".{FOLDER}.{os.getpid()}.tmp"
     try:

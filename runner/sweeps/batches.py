@@ -48,13 +48,14 @@ def members(state: State, name: str) -> list[str]:
 def unfinished(state: State) -> list[str]:
     """Return the batches that have been begun or pinned, and not brought to an end.
 
-    One of which no job began and some are no longer asked for is undone, to be cut anew.
+    One of which no job began and some are no longer asked for is undone, to be cut anew, unless it
+    was sent to a cluster, which may be at it.
     """
     names = []
     for name, batch in state.batches.items():
         found = members(state, name)
         states = {state.jobs[key]["state"] for key in found}
-        if states == {"pending"} and found != batch["jobs"]:
+        if states == {"pending"} and found != batch["jobs"] and "sent" not in batch:
             for key in found:
                 state.change(key, batch=None)
         elif states - set(FINAL):

@@ -23,6 +23,7 @@ from runner.training.signals import Waiting
 
 if TYPE_CHECKING:
     from runner.assemble.settings import Settings
+    from runner.sweeps.cluster import RemoteCrew, RemoteWorker
 
 LISTEN = 0.2  # seconds to wait for news
 
@@ -55,7 +56,7 @@ class Coordinator:
         settings: Mapping[str, Settings],
         work: Work,
         rules: Rules,
-        crew: Crew,
+        crew: Crew | RemoteCrew,
         view: View,
         waiting: Waiting,
     ):
@@ -74,15 +75,19 @@ class Coordinator:
 
         What failed before is tried again: all of it, or the jobs in `again`.
         """
+        self.begin(again)
+        while not self._ended() and (self.queue or self.crew.busy()):
+            self._hand_out()
+            self._listen()
+        self.state.save(now=True)
+
+    def begin(self, again: Container[str] | None) -> None:
+        """Queue the batches that there are to train, pinned."""
         self._put_back(lambda key: again is None or key in again)
         self.queue.extend(batches.unfinished(self.state))
         self._cut_pending()
         self.state.save(now=True)
         self.view.began()
-        while not self._ended() and (self.queue or self.crew.busy()):
-            self._hand_out()
-            self._listen()
-        self.state.save(now=True)
 
     def _put_back(self, hopeful: Callable[[str], bool]) -> None:
         """Try again what failed in an earlier command, or was cut as a run of its own."""
@@ -111,7 +116,8 @@ class Coordinator:
             way = self._pinned_way(members, len(jobs)) or self._way_of(jobs)
             if way is not None:
                 found.append((jobs, way))
-                self._say(jobs, way)
+        for way in dict.fromkeys(way for _, way in found):
+            self._say(sum(len(jobs) for jobs, own in found if own == way), way)
         if self.rules.automatic and found:
             threads = max(way.threads for _, way in found)
             self.processes = max(min(self.processes, self.rules.processors // threads), 1)
@@ -138,12 +144,12 @@ class Coordinator:
         worker = self.crew.idle() or self.crew.start()
         worker.ask(("way", list(jobs), self.processes, self.rules.lanes), Task("", tuple(jobs)))
         self._way = None
-        while self.crew.busy() and not self._ended():
+        while worker.task is not None and not self._ended():
             self._listen()
         return self._way
 
-    def _say(self, jobs: Sequence[str], way: Any) -> None:
-        count = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
+    def _say(self, jobs: int, way: Any) -> None:
+        count = f"{jobs} job{'' if jobs == 1 else 's'}"
         how = f"up to {way.lanes} as lanes" if way.lanes > 1 else "each alone"
         step = {"trace": "traced", "true": "compiled", "false": "eager"}[way.compile]
         threads = f"{way.threads} thread{'' if way.threads == 1 else 's'} a process"
@@ -152,7 +158,8 @@ class Coordinator:
 
     def _pinned(self, found: Sequence[tuple[list[str], Any]]) -> list[str]:
         """Cut groups into batches and pin them; the largest come first."""
-        sizes = batches.cut([(len(jobs), way.lanes) for jobs, way in found], self.processes)
+        most = [(len(jobs), self._most(jobs, way)) for jobs, way in found]
+        sizes = batches.cut(most, self.processes)
         names = []
         for (jobs, way), counts in zip(found, sizes, strict=True):
             rest = iter(jobs)
@@ -161,19 +168,23 @@ class Coordinator:
                 names.append(batches.pin(self.state, members, way._asdict()))
         return sorted(names, key=lambda name: -len(self.state.batches[name]["jobs"]))
 
+    def _most(self, jobs: Sequence[str], way: Any) -> int:
+        """Return how many jobs are a batch at most."""
+        return int(way.lanes)
+
     # Training
 
     def _hand_out(self) -> None:
         """Give batches to workers without one; start workers up to the number of processes."""
         while self.queue and not self.stopping:
-            worker = self.crew.idle()
+            worker: Worker | RemoteWorker | None = self.crew.idle()
             if worker is None and len(self.crew.workers) < self.processes:
                 worker = self.crew.start()
             if worker is None:
                 return
             self._give(worker, self.queue.popleft())
 
-    def _give(self, worker: Worker, name: str) -> None:
+    def _give(self, worker: Worker | RemoteWorker, name: str) -> None:
         jobs = batches.members(self.state, name)
         now = time.time()
         live = [key for key in jobs if self.state.jobs[key]["state"] not in FINAL]
@@ -194,9 +205,9 @@ class Coordinator:
                 self._way, worker.task = content, None
             elif kind == "event" and worker.task is not None:
                 self._event(worker.task, content)
-            elif kind in ("over", "died") and worker.task is not None:
+            elif kind in ("over", "died", "cut") and worker.task is not None:
                 task, worker.task = worker.task, None
-                self._over(task, content, died=kind == "died")
+                self._over(task, content, kind)
         for worker in self.crew.overdue():
             pid = worker.process.pid
             self.view.terminal.warn(f"process {pid} did not save in {GRACE:.0f} s: killed")
@@ -231,11 +242,15 @@ class Coordinator:
         batch = self.state.jobs[key]["batch"]
         return batch is not None and self.tries[key] <= self.rules.retries
 
-    def _over(self, task: Task, fault: Fault | None, died: bool) -> None:
-        """Account for the jobs of a task that ended, and try again what failed."""
+    def _over(self, task: Task, fault: Fault | None, kind: str) -> None:
+        """Account for the jobs of a task that ended, and try again what failed.
+
+        It is over, its process died, or that was cut by others.
+        """
+        died = kind == "died"
         unfinished = [key for key in task.jobs if self.state.jobs[key]["state"] not in
                       (*FINAL, "interrupted")]  # fmt: skip
-        if self.stopping and died:
+        if kind == "cut" or (self.stopping and died):
             for key in unfinished:
                 self._cut(key, bool(task.batch))
             return

@@ -100,6 +100,9 @@ class Crew:
         try:
             while worker.link.poll():
                 kind, content = worker.link.recv()
+                if self.told and kind in ("over", "way"):
+                    # The signal came as the task ended, too late for anybody to act on it.
+                    worker.ask(None, worker.task)
                 yield worker, kind, content
         except (EOFError, OSError):  # it left, perhaps in mid-word
             return

@@ -12,7 +12,7 @@ from typing import Any
 from runner.recording.directory import shortened
 
 LONGEST = 60  # characters of a job's directory, before what makes it unique
-TAKEN = ("batches",)  # by the sweep itself
+TAKEN = ("batches", "cluster", "figures", "mean")  # by the sweep itself
 
 # What is no part of a result: what a run is called, where it is put, what is written beside it, and
 # where it is computed, which may change between two commands that continue each other.

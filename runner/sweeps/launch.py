@@ -25,6 +25,7 @@ from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import environment
 from runner.reports import sweep as report
+from runner.sweeps import dispatch
 from runner.sweeps.coordinate import Coordinator, Rules
 from runner.sweeps.crew import GRACE, Crew
 from runner.sweeps.state import DONE, FINAL, State, counted
@@ -50,16 +51,16 @@ def run(
     new: bool,
     terminal: Terminal,
     engine: Engine | None = None,
+    detach: bool = False,
 ) -> int:
     """Train what is missing of these jobs, in `folder` or the newest beside it; return exit code.
 
-    `new` makes another directory beside it. Raises `Interrupted` with everything saved.
+    `new` makes another directory beside it; with `detach` a cluster is left alone with them.
+    Raises `Interrupted` with everything saved.
     """
+    dispatch.ready(sweep, detach)
     name, folder = folder.name, fresh(folder) if new else newest(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=not new)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    make(folder, anew=new)
     with alone(folder, terminal):
         state = State(folder)
         state.reconcile()
@@ -68,7 +69,15 @@ def run(
         swept.sort(key=lambda key: key == "seed")  # the last
         head = {"objective": None, "direction": None, **state.content}
         state.head(**head | {"name": name, "overrides": request.overrides, "swept": swept})
-        return _go(state, jobs, sweep, request, terminal, engine)
+        return _go(state, jobs, sweep, request, terminal, engine, detach)
+
+
+def make(folder: Path, *, anew: bool) -> None:
+    """Make a sweep's directory; raises `Unwritable`, too if it is to be `anew` and is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=not anew)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def resume(
@@ -83,6 +92,7 @@ def resume(
 
     Raises `Misconfigured` if they are no longer the recorded ones: options have changed since.
     """
+    dispatch.ready(sweep)
     with alone(folder, terminal):
         state = State(folder)
         state.reconcile()
@@ -127,10 +137,15 @@ def _go(
     request: Request,
     terminal: Terminal,
     engine: Engine | None,
+    detach: bool = False,
 ) -> int:
+    dispatch.refuse_elsewhere(state, sweep)  # before the command is recorded as this sweep's
     record(state, request, terminal)
-    train(state, jobs, sweep, request, terminal, engine)
-    return finish(state, terminal)
+    news = bool(set(state.counts()) - set(DONE))
+    train(state, jobs, sweep, request, terminal, engine, detach=detach)
+    if detach and set(state.counts()) - set(FINAL):
+        return 0
+    return finish(state, terminal, figures=sweep.figures and news)
 
 
 def train(
@@ -141,8 +156,11 @@ def train(
     terminal: Terminal,
     engine: Engine | None = None,
     again: Container[str] | None = None,
+    detach: bool = False,
 ) -> None:
     """Train what is missing of these jobs, those asked for; what failed before, if in `again`.
+
+    They are trained here or on the sweep's cluster, which may be left alone with them (`detach`).
 
     Raises `Interrupted` with everything saved.
     """
@@ -150,13 +168,17 @@ def train(
         engine = engine or the_engine()
         members = {job.id: _member(engine, state, job, request) for job in jobs}
         work = Work(engine, members, state.folder / BATCHES, sweep.save_minutes)
-        method, rules = _rules([job.settings for job in todo], sweep)
+        settings = {job.id: job.settings for job in jobs}
+        if sweep.cluster is not None:
+            dispatch.train(state, settings, work, sweep, terminal, again, detach)
+            return
+        dispatch.refuse_elsewhere(state, sweep)
+        method, rules = rules_of([job.settings for job in todo], sweep)
         with (
             deferred() as waiting,
             contextlib.closing(Crew(work, method)) as crew,
             View(state, terminal) as view,
         ):
-            settings = {job.id: job.settings for job in jobs}
             Coordinator(state, settings, work, rules, crew, view, waiting).run(again)
         if waiting.number and set(state.counts()) - set(FINAL):
             way = f"continue with: runner resume {state.folder}"
@@ -187,7 +209,7 @@ def _member(engine: Engine, state: State, job: Job, request: Request) -> Member:
     return engine.member(job.id, job.settings, own, state.folder_of(job.id), dict(job.swept))
 
 
-def _rules(settings: Sequence[Settings], sweep: Sweep) -> tuple[str, Rules]:
+def rules_of(settings: Sequence[Settings], sweep: Sweep) -> tuple[str, Rules]:
     """Return how processes start (fork, or spawn where CUDA is used), and how many there may be."""
     import torch
 
@@ -204,10 +226,18 @@ def _rules(settings: Sequence[Settings], sweep: Sweep) -> tuple[str, Rules]:
     return method, Rules(processes, automatic, processors, lanes, sweep.retries, stop)
 
 
-def finish(state: State, terminal: Terminal) -> int:
-    """Print the table, and how to go on if a job did not finish; return the exit code."""
+def finish(state: State, terminal: Terminal, *, figures: bool) -> int:
+    """Print the table, and how to go on if a job did not finish; return the exit code.
+
+    With `figures` they are drawn anew.
+    """
     state.save(now=True)
-    report.summarize(state.folder, terminal)
+    results = report.summarize(state.folder, terminal)
+    if figures:
+        try:
+            report.illustrate(results, terminal)
+        except Exception as error:  # whatever drawing says: the sweep itself has ended well
+            terminal.warn(f"no figures: {error}; try: runner report {state.folder} --figures")
     counts = state.counts()
     if rest := sum(counts[each] for each in ("failed", "pending", "interrupted")):
         terminal.line(f"run the {rest} again that failed or are missing: "

@@ -227,6 +227,8 @@ def _placed(
 ) -> Plan:
     settings = jobs[0].settings
     own = [word for word in fixed if "seed" not in keys or not word.startswith("seed=")]
+    if settings.name == "last":
+        raise Misconfigured("name: 'last' means the newest run; choose another")
     name = settings.name or sweep_name(own, keys)
     experiment = None if "experiment" in keys else shared.experiment
     root = Path(settings.output_root).expanduser()

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner import config
 from runner.foundation.errors import Misconfigured
 from runner.foundation.ranges import Count, Natural, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slurm:
+    """What each batch asks Slurm for: null is what the cluster gives by itself."""
+
+    partition: str | None = None
+    account: str | None = None
+    time: Count = 60  # minutes; a batch that takes longer is requeued and goes on
+    gpus: Natural = 0
+    cpus: Count = 1
+    setup: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """What each batch asks Ray for, and where that is: null is RAY_ADDRESS, or this machine."""
+
+    address: str | None = None
+    gpus: Natural = 0
+    cpus: Count = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +44,10 @@ class Sweep:
     save_minutes: Positive
     processes: Count | Literal["auto"]
     lanes: Count | Literal["auto"]
+    figures: bool = True
+    cluster: Literal["slurm", "ray"] | None = None
+    slurm: Slurm = field(default_factory=Slurm)
+    ray: Ray = field(default_factory=Ray)
 
     @property
     def zipped(self) -> list[list[str]]:

@@ -90,7 +90,7 @@ def test_short_sweeps_are_not_tried(times):
     tried = times(seconds=1e-5)
     way = way_of(jobs(9), 2, silent)
     assert (way.lanes, way.compile) == (1, "trace")
-    assert way.reason == "all of it takes 0.0 s: nothing is worth trying"
+    assert way.reason == "0.0 s of work: nothing is worth trying"
     assert tried == []
 
 
@@ -109,50 +109,54 @@ def test_the_fastest_number_of_lanes_is_chosen(case, times, monkeypatch):
     most, ratios, lanes, expected = FOUND[case]
     monkeypatch.setattr(ways, "can_compile", lambda run: False)
     tried = times(**ratios)
-    way = way_of(jobs(40), 2, silent, most)
+    way = way_of(jobs(64), 2, silent, most)
     assert (way.lanes, way.compile, way.threads) == (lanes, "trace", 1)
     assert tried == [expected]
     assert way.reason.startswith("steps of mlp a second, alone 1: ")
     assert f"{expected[1]} lanes {expected[1] * ratios[f'l{expected[1]}']:.1f}" in way.reason
 
 
-def test_no_more_lanes_are_tried_than_there_are_jobs(times, monkeypatch):
+@pytest.mark.parametrize(
+    ("count", "processes", "lanes"),
+    [(3, 2, [2]), (3, 1, [3]), (9, 2, [5]), (18, 2, [5, 9]), (24, 2, [6, 12]), (64, 2, [8, 32])],
+)
+def test_jobs_are_shared_out_evenly(count, processes, lanes, times, monkeypatch):
     monkeypatch.setattr(ways, "can_compile", lambda run: False)
-    tried = times(l3=0.9)
-    assert way_of(jobs(3), 2, silent).lanes == 3
-    assert tried == [[1, 3]]
+    tried = times(**{f"l{each}": 0.9 for each in lanes})
+    assert way_of(jobs(count), processes, silent).lanes == lanes[-1]
+    assert tried == [[1, *lanes]]
 
 
 def test_many_lanes_of_a_large_model_are_not_tried(times, monkeypatch):
     monkeypatch.setattr(ways, "NEAR", 1e4)
     monkeypatch.setattr(ways, "can_compile", lambda run: False)
     tried = times(l8=0.5)
-    assert way_of(jobs(40, "architecture.hidden=[64]"), 2, silent).lanes == 8
+    assert way_of(jobs(64, "architecture.hidden=[64]"), 2, silent).lanes == 8
     assert tried == [[1, 8]]
 
 
 def test_what_was_found_is_remembered_for_jobs_alike(times, monkeypatch):
     monkeypatch.setattr(ways, "can_compile", lambda run: False)
     times(l8=0.5, l32=0.1)
-    way = way_of(jobs(40), 2, silent)
+    way = way_of(jobs(64), 2, silent)
     (decision,) = [each for each in remembered.listed().values() if each["what"] == "way"]
-    assert (Way(**decision["value"]), decision["for"]) == (way, "sweep of 40 jobs, mlp")
+    assert (Way(**decision["value"]), decision["for"]) == (way, "sweep of 64 jobs, mlp")
     monkeypatch.setattr(ways, "_tried", lambda *given: pytest.fail("it was tried already"))
-    others = jobs(40, "optimizer.lr=0.5", "schedule=linear")
+    others = jobs(64, "optimizer.lr=0.5", "schedule=linear")
     assert way_of(others, 2, silent) == known(others, 2) == way
-    for more in ((jobs(41), 2, None), (jobs(40), 1, None), (jobs(40), 2, 8),
-                 (jobs(40, "trainer.epochs=3"), 2, None),
-                 (jobs(40, "compile=trace"), 2, None),
-                 (jobs(40, "architecture.hidden=[9]"), 2, None)):  # fmt: skip
+    for more in ((jobs(41), 2, None), (jobs(64), 1, None), (jobs(64), 2, 8),
+                 (jobs(64, "trainer.epochs=3"), 2, None),
+                 (jobs(64, "compile=trace"), 2, None),
+                 (jobs(64, "architecture.hidden=[9]"), 2, None)):  # fmt: skip
         assert known(*more) is None
 
 
 @pytest.mark.parametrize(("mode", "lanes"), [("false", 1), ("true", 8)])
 def test_how_the_step_is_run_is_as_asked_for(times, mode, lanes):
     tried = times()
-    way = way_of(jobs(40, f"compile={mode}"), 2, silent)
+    way = way_of(jobs(64, f"compile={mode}"), 2, silent)
     assert way == Way(lanes, mode, 1, "as asked for")
-    assert way_of(jobs(40, f"compile={mode}"), 2, silent, 4).lanes == min(lanes, 4)
+    assert way_of(jobs(64, f"compile={mode}"), 2, silent, 4).lanes == min(lanes, 4)
     assert tried == []
 
 
@@ -177,7 +181,7 @@ def test_lanes_are_compiled_where_that_pays(case, times, monkeypatch):
     monkeypatch.setattr(ways, "_compiled", compiled)
     monkeypatch.setattr(ways, "can_compile", lambda run: True)
     said: list[str] = []
-    way = way_of(jobs(40, *overrides), 2, said.append)
+    way = way_of(jobs(64, *overrides), 2, said.append)
     assert (way.lanes, way.compile) == chosen
     assert bool(asked) == bool(said) == is_tried
     assert asked in ([], [(8, 8)])
@@ -187,7 +191,7 @@ def test_a_short_sweep_is_not_compiled(times, monkeypatch):
     times(seconds=0.01, l8=0.5, l32=0.1)
     monkeypatch.setattr(ways, "_compiled", lambda *given: pytest.fail("it would not pay"))
     monkeypatch.setattr(ways, "can_compile", lambda run: True)
-    assert way_of(jobs(40), 2, silent).compile == "trace"
+    assert way_of(jobs(64), 2, silent).compile == "trace"
 
 
 def test_what_cannot_be_stacked_trains_alone(times, monkeypatch):
@@ -203,7 +207,7 @@ def test_what_cannot_be_stacked_trains_alone(times, monkeypatch):
 
 def test_one_job_that_cannot_begin_hides_nothing_of_the_others(times, monkeypatch):
     monkeypatch.setattr(ways, "can_compile", lambda run: False)
-    times(l8=0.5, l9=0.5)
+    times(l5=0.5)
     faulty = [settings("compile=auto", "loss.eps=0.9")]
     sound = [settings("compile=auto", "loss.eps=0.01", f"seed={seed}") for seed in range(8)]
     assert way_of(faulty + sound, 2, silent).lanes > 1

@@ -45,8 +45,11 @@ def test_dry_run_prints_the_plan_and_makes_nothing(runner) -> None:
         "swept   optimizer: sgd, adam",
     ]
     assert lines[4] == "swept   seed: 0, 1, 2"
-    assert sum(line.startswith("group ") for line in lines) == 2
-    jobs = [line for line in lines if line.startswith("  ")]
+    groups = [at for at, line in enumerate(lines) if line.startswith("group ")]
+    assert len(groups) == 2
+    assert all(lines[at + 1].startswith("        estimate: ") for at in groups)
+    assert sum(line.startswith("total   estimate: about ") for line in lines) == 1
+    jobs = [line for line in lines if line.startswith("  ") and not line.startswith("   ")]
     assert jobs[0] == "  sgd-lr0.0001-seed0"
     assert (len(jobs), jobs[-1]) == (41, "  ... and 14 more")
     assert not Path("outputs").exists()
@@ -55,8 +58,8 @@ def test_dry_run_prints_the_plan_and_makes_nothing(runner) -> None:
 def test_dry_run_says_why_jobs_train_alone(runner) -> None:
     done = runner("-m", "optimizer=adam,lbfgs", "--dry-run")
     alone = [line for line in done.out.splitlines() if line.startswith("group ")]
-    assert "as lanes of one program" in alone[0]
-    assert "such as lbfgs: optimizer lbfgs" in alone[1]
+    assert alone[0] == "group   1 job, adam: of its own kind"
+    assert alone[1].startswith("group   1 job, lbfgs: optimizer lbfgs ")
 
 
 def test_dry_run_knows_what_an_earlier_sweep_has_finished(runner) -> None:
@@ -88,7 +91,7 @@ def test_identical_jobs_are_a_warning(runner) -> None:
 def test_the_plan_is_handed_over(runner, monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
     seen: dict[str, Any] = {}
 
-    def run(jobs, folder, sweep, request, new, terminal):
+    def run(jobs, folder, sweep, request, new, terminal, detach):
         seen.update(jobs=jobs, folder=folder, sweep=sweep, request=request, new=new)
         terminal.line("handed over")
         return 6

@@ -269,7 +269,8 @@ def test_an_installed_wheel_works_from_any_directory(tmp_path: Path) -> None:
     subprocess.run([*python, "install", "--no-deps", "--target", target, built],
                    check=True, timeout=300)  # fmt: skip
     script = "import runner, sys; from runner.__main__ import main; sys.exit(main())"
-    for words in (["list"], ["trainer=quick"], ["runs"]):
+    sweep = ["-m", "seed=0,1", "trainer=quick", "hydra/launcher=basic"]
+    for words in (["list"], ["trainer=quick"], sweep, ["runs"]):
         done = subprocess.run([sys.executable, "-c", script, *words], timeout=120, check=False,
                               cwd=tmp_path, env={"PYTHONPATH": str(target), "HOME": str(tmp_path)},
                               capture_output=True, text=True)  # fmt: skip

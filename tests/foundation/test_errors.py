@@ -1,5 +1,7 @@
 """Errors: exit codes of every kind, and the nearest word to a misspelt one."""
 
+import pickle
+
 import pytest
 
 from runner.foundation import errors
@@ -67,3 +69,8 @@ def test_every_mistake_is_kept_and_shown():
     assert several.problems == ["one", "two"]
     assert str(several) == "one\ntwo"
     assert isinstance(several, ValueError)
+
+
+def test_an_interruption_crosses_from_one_process_to_another() -> None:
+    again = pickle.loads(pickle.dumps(Interrupted(15, "saved")))
+    assert (again.exit_code, str(again)) == (143, "saved")

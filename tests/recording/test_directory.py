@@ -1,5 +1,6 @@
 """Run directories: never shared, named by what was typed, found again by a few characters."""
 
+import json
 import re
 import subprocess
 import sys
@@ -180,6 +181,20 @@ def test_status_changes_keep_the_rest(tmp_path):
     directory.set_status(tmp_path, state="running", step=0)
     directory.set_status(tmp_path, step=7)
     assert directory.status(tmp_path) == {"state": "running", "step": 7}
+
+
+def test_settings_of_a_job_have_the_options_that_were_swept(tmp_path):
+    jobs = {"1": {"directory": "wine", "swept": {"dataset": "wine", "optimizer.lr": 0.1}},
+            "2": {"directory": "digits", "swept": {"dataset": "digits"}}}  # fmt: skip
+    (tmp_path / directory.SWEEP).write_text(json.dumps({"jobs": jobs}))
+    (tmp_path / directory.OVERRIDES).write_text(
+        "choices: {dataset: digits, hooks: null, loss: mse}"
+    )
+    for name in ("wine", "digits"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / directory.CONFIG).write_text("optimizer: {lr: 0.1}")
+        assert directory.settings(tmp_path / name) == {
+            "dataset": name, "loss": "mse", "optimizer.lr": 0.1}  # fmt: skip
 
 
 def test_settings_are_flat_and_without_what_is_empty(tmp_path):

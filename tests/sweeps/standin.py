@@ -110,7 +110,7 @@ def perform(
                 if not _step(each, steps, folder, report):
                     live.remove(each)
             path.write_text(json.dumps(steps))
-            if waiting.number:
+            if waiting.number and live:  # at the end nobody asks any more
                 for each in live:
                     directory.set_status(each.folder, state="interrupted")
                     report({"job": each.id, "state": "interrupted"})
@@ -126,6 +126,9 @@ def _step(member: Member, steps: dict[str, int], folder: Path, report: Any) -> b
         time.sleep(60)
     if step == 2 and (does == "die" or (does == "die once" and _first(folder, member))):
         os.kill(os.getpid(), signal.SIGKILL)
+    if does == "late" and step == member.settings.steps:
+        os.kill(int(os.environ["MAIN"]), signal.SIGINT)
+        time.sleep(1)  # until the coordinator has told this process
     if does == "explode":
         raise RuntimeError("what nobody expected")
     with (folder.parent.parent / TRAINED).open("a") as file:
@@ -155,7 +158,7 @@ def _first(folder: Path, member: Member) -> bool:
 
 def sweep(**values: Any) -> Sweep:
     defaults = {"grids": [], "zip": [], "max_jobs": 1000, "on_failure": "continue", "retries": 0,
-                "save_minutes": 2.0, "processes": 2, "lanes": "auto"}  # fmt: skip
+                "save_minutes": 2.0, "processes": 2, "lanes": "auto", "figures": False}  # fmt: skip
     return Sweep(**defaults | values)
 
 

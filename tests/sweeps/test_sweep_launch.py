@@ -298,6 +298,16 @@ def test_a_signal_while_it_is_found_out_how_to_train(folder, coordinator):
     assert set(states(folder).values()) == {"pending"}
 
 
+def test_a_signal_at_the_very_end_of_a_batch(folder):
+    """Its last step is taken, so that nobody saves and leaves; the process must not wait on."""
+    jobs = [job("late", "late", steps=2), job("with", steps=2), job("next", steps=2)]
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        start(folder, jobs, processes=1)
+    assert time.monotonic() - began < 15
+    assert states(folder) == {"late": "finished", "with": "finished", "next": "pending"}
+
+
 def test_a_worker_that_does_not_leave_is_killed(folder, monkeypatch):
     monkeypatch.setattr("runner.sweeps.crew.GRACE", 0.3)
     jobs = [job("bad", "fail", steps=1, pause=0.2), job("stuck", "hang", group="b")]
