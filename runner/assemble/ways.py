@@ -119,29 +119,41 @@ def _tried(
     if whole + looking < SHORT and run.device.type == "cpu":
         return Way(1, "trace", threads, f"{whole + looking:.1f} s of work: nothing is worth trying")
     trials: dict[int, Callable[[], Any]] = {1: alone.take}
-    stacks: dict[int, Together] = {}
-    for count in counts:
-        if count > LANES[0] and count * _bytes(run, state) > NEAR:
-            continue
-        stacks[count] = together([run.settings] * count)
-        try:
-            trials[count] = trial(stacks[count], Traced(stacks[count].lanes))
-        except RunnerError:
-            raise
-        except Exception as error:  # whatever torch says of a kernel that it cannot stack
-            why = str(error).partition("\n")[0]
-            return Way(1, "trace", threads, f"cannot be stacked: {why}")
+    try:
+        for count in counts:
+            if count <= LANES[0] or count * _bytes(run, state) <= NEAR:
+                stack = together([run.settings] * count)
+                trials[count] = trial(stack, Traced(stack.lanes))
+    except RunnerError:
+        raise
+    except Exception as error:  # whatever torch says of a kernel that it cannot stack
+        why = str(error).partition("\n")[0]
+        return Way(1, "trace", threads, f"cannot be stacked: {why}")
+    return _fastest(run, trials, whole, threads, say)
+
+
+def _fastest(
+    run: Run,
+    trials: dict[int, Callable[[], Any]],
+    whole: float,
+    threads: int,
+    say: Callable[[str], None],
+) -> Way:
+    """Compare numbers of lanes, and their first with itself compiled where that may pay.
+
+    `whole` are the seconds of all steps if each job trains alone.
+    """
     _, ratios = calibrate.faster(trials, SECONDS)
     rates = {count: count * ratio for count, ratio in ratios.items()}
     best = max(rates, key=lambda count: rates[count])
     chosen = best if rates[best] >= calibrate.MARGIN else 1
     told = ", ".join(f"{count} lanes {rates[count]:.1f}" for count in trials if count > 1)
     told = f"steps of {run.settings.architecture.factory.__name__} a second, alone 1: {told}"
-    count = counts[0]
+    count = list(trials)[1]
     kept = remembered.recall(_compiled_key(run.settings, threads, count)) is not None
     cost = AGAIN if kept else compile_seconds(run) + AGAIN
     pays = SAVED * whole / rates[chosen] >= cost and run.settings.compile == "auto"
-    if count not in stacks or not pays or not can_compile(run):
+    if not pays or not can_compile(run):
         return Way(chosen, "trace", threads, told)
     say(f"compiling the step of {count} lanes, which may take {cost:.0f} s")
     faster = _compiled([run.settings] * count, count)
