@@ -114,7 +114,8 @@ def _tried(
     counts = _shares(len(settings), processes, most)
     if run.settings.compile in (False, True):
         lanes = counts[0] if run.settings.compile else 1
-        return Way(lanes, _mode(run.settings), threads, "as asked for")
+        why = "compile=true" if run.settings.compile else "compile=false is of single models"
+        return Way(lanes, _mode(run.settings), threads, why)
     looking = len(settings) * _evaluating(run) / processes
     if whole + looking < SHORT and run.device.type == "cpu":
         return Way(1, "trace", threads, f"{whole + looking:.1f} s of work: nothing is worth trying")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
-import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,37 +19,22 @@ from runner.assemble.settings import Settings
 from runner.assemble.speed import begin
 from runner.assemble.ways import Way, remember_compiled
 from runner.execution.execute import CHECKPOINT_PARTS, Part, describe, execute
-from runner.execution.lanes import PARTS, TOLD, Batch, Lane
-from runner.execution.launch import Request, known
+from runner.execution.jobs import Listening, Member, Record, Report, is_done
+from runner.execution.lanes import PARTS, Batch, Lane
 from runner.foundation import remembered
-from runner.foundation.errors import Diverged, Interrupted, RunnerError
-from runner.foundation.files import read_json, write_atomic, write_json
-from runner.recording import directory
-from runner.recording.console import Silent
+from runner.foundation.errors import Interrupted, RunnerError
 from runner.recording.recorder import Recorder
 from runner.training import checkpoints
 from runner.training.lanes import Step
 from runner.training.loop import Row
 from runner.training.ready import Compiled, Traced, preserved
 
-Report = Callable[[dict[str, Any]], None]
-DONE = ("finished", "diverged", "failed")
+WAYS = {"plain": False, "traced": "trace", "compiled": True}
 COMPILE: dict[str, Any] = {"trace": "trace", "true": True, "false": False}
 
 
 class Unstackable(Exception):
     """A batch cannot be trained as lanes; the text says why."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A job of a batch: what to train, for whom, where its record goes, what tells it apart."""
-
-    id: str
-    settings: Settings
-    request: Request
-    folder: Path
-    swept: Mapping[str, Any]
 
 
 def perform(
@@ -63,8 +46,8 @@ def perform(
     does not end the others. Raises `Interrupted` when a signal came, all saved and told.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    batch = _Batch(folder, way, report, 60 * save_minutes)
-    left = [each for each in members if not _is_done(each, folder)]
+    batch = _Batch(folder, way, Record(folder, report), 60 * save_minutes)
+    left = [each for each in members if not is_done(each, folder)]
     try:
         if way.lanes > 1:
             batch.as_lanes(left)
@@ -73,14 +56,8 @@ def perform(
                 batch.alone(each)
     except Interrupted as error:
         for each in left:
-            batch.ended(each, error, step=batch.step)
+            batch.record.ended(each, error, step=batch.step)
         raise
-
-
-def _is_done(member: Member, folder: Path) -> bool:
-    """Tell whether a job has come to its end in this batch; in another it may have failed."""
-    status = directory.status(member.folder)
-    return status.get("state") in DONE and status.get("batch") == folder.name
 
 
 @dataclass
@@ -89,9 +66,10 @@ class _Batch:
 
     folder: Path
     way: Way
-    report: Report
+    record: Record
     every: float  # seconds between two saves
     step: int | None = None  # of lanes that were interrupted
+    fallen: tuple[Any, str] | None = None  # how the step is run where it cannot be as pinned
 
     def as_lanes(self, members: Sequence[Member]) -> None:
         """Train jobs together; each alone where their step cannot be stacked."""
@@ -102,7 +80,7 @@ class _Batch:
             by_id = {each.id: each for each in members}
             held = [by_id.get(key) for key in content["members"]]
             for key in content["results"].keys() & by_id.keys():  # ended, and killed before told
-                self._recall(by_id[key], content["results"][key])
+                self.record.recall(by_id[key], content["results"][key])
         if not any(held):
             return
         try:
@@ -125,13 +103,13 @@ class _Batch:
             try:
                 _assembled(replace(each.settings, threads=self.way.threads))
             except RunnerError as own:
-                self.ended(each, own)
+                self.record.ended(each, own)
             else:
                 sound.append(each)
         if len(sound) < len(members):
             return sound
         for each in members:  # one could not stand beside the others
-            self.ended(each, error)
+            self.record.ended(each, error)
         return []
 
     def _train(
@@ -153,10 +131,10 @@ class _Batch:
         by_id = {each.id: each for each in held if each}
 
         def ended(lane: Lane, result: dict[str, Any] | RunnerError) -> None:
-            self.ended(by_id[lane.id], result, lane.run, batch.stack.step)
+            self.record.ended(by_id[lane.id], result, lane.run, batch.stack.step)
 
         def told(lane: Lane, step: int, row: Row) -> None:
-            self._told(by_id[lane.id], step, batch.total, row)
+            self.record.told(by_id[lane.id], step, batch.total, row)
 
         try:
             batch.train(make, ended, told)
@@ -185,7 +163,11 @@ class _Batch:
             except Exception as error:  # whatever torch says of a kernel that it cannot stack
                 raise Unstackable(str(error).partition("\n")[0]) from error
             stack.lanes.step, stack.lanes.seen = done, seen
-            if isinstance(ready, Compiled) and not ready.failure:
+            if ready.refusal:
+                self.fallen = False, f"the step cannot be recorded: {ready.refusal}"
+            elif isinstance(ready, Compiled) and ready.failure:
+                self.fallen = "trace", ready.failure
+            elif compiling:
                 remember_compiled(lead.settings, self.way.threads, self.way.lanes)
             return step
 
@@ -198,12 +180,14 @@ class _Batch:
     ) -> Lane:
         """Open the record of a job that is a lane."""
         settings = run.settings
-        run.decided |= self._decided()
+        how, why = self.fallen or (COMPILE[self.way.compile], self.way.reason)
+        run.decided = {**run.decided, **self._decided(how, why)}
         run.settings = member.settings
         logs = content["jobs"][member.id]["logs"] if content else None
-        self._open(member, run, afresh=content is None)
+        self.record.open(member, run, afresh=content is None)
         run.settings = settings
-        recorder = Recorder(member.folder, Silent(), settings.tensorboard, logs, member.swept)
+        terminal = Listening(self.record, member, run.clock.total, rows=False)
+        recorder = Recorder(member.folder, terminal, settings.tensorboard, logs, member.swept)
         opened.callback(recorder.close)
         if content is None:
             describe(run, recorder)
@@ -222,76 +206,22 @@ class _Batch:
             mode = COMPILE[self.way.compile]
             run = _assembled(replace(member.settings, threads=self.way.threads, compile=mode))
             begin(run, lambda text: None)
-            run.decided |= self._decided(reason)
+            assert run.begun is not None
+            why = f"alone: {reason}" if reason else self.way.reason
+            run.decided = {**run.decided, **self._decided(WAYS[run.begun.way], why)}
             run.settings = member.settings
-            self._open(member, run, afresh=packed is None)
-            terminal = _Listening(lambda row: self._told(member, row["step"], run.clock.total, row))
+            self.record.open(member, run, afresh=packed is None)
+            terminal = Listening(self.record, member, run.clock.total, rows=True)
             summary = execute(
                 run, member.folder, terminal, packed, Part(member.swept, saves, self.every)
             )
-            self.ended(member, summary, run)
+            self.record.ended(member, summary, run)
         except Exception as error:
-            self.ended(member, error)
+            self.record.ended(member, error)
 
-    def _decided(self, reason: str = "") -> dict[str, tuple[Any, str]]:
-        why = f"alone: {reason}" if reason else self.way.reason
-        return {"threads": (self.way.threads, why), "compile": (COMPILE[self.way.compile], why)}
-
-    def _open(self, member: Member, run: Run, afresh: bool) -> None:
-        """Make a job's directory say what it is and that it runs."""
-        folder = member.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        if afresh:
-            for left in (directory.METRICS, directory.SUMMARY, "events.out.tfevents.*"):
-                for path in folder.glob(left):
-                    path.unlink()
-        (folder / directory.ERROR).unlink(missing_ok=True)
-        write_atomic(folder / directory.CONFIG, known(member.request.config, run), sync=False)
-        started = directory.status(folder).get("started") or time.time()
-        status = {"state": "running", "started": started, "step": 0, "id": member.id,
-                  "batch": self.folder.name}  # fmt: skip
-        write_json(folder / directory.STATUS, status, sync=False)
-
-    def _told(self, member: Member, step: int, total: int, row: Row) -> None:
-        self.report({"job": member.id, "state": "running", "step": step, "total": total,
-                     "metrics": dict(row)})  # fmt: skip
-
-    def _recall(self, member: Member, result: dict[str, Any]) -> None:
-        """Tell again what a checkpoint knows of a job that had ended."""
-        failure = result["failure"]
-        summary = read_json(member.folder / directory.SUMMARY)
-        self.ended(member, Diverged(failure) if failure else summary)
-
-    def ended(
-        self,
-        member: Member,
-        result: Mapping[str, Any] | BaseException,
-        run: Run | None = None,
-        step: int | None = None,
-    ) -> None:
-        """Write down and tell how a job ended: its summary, or what went wrong, at which step."""
-        old = directory.status(member.folder)
-        error = result if isinstance(result, BaseException) else None
-        if _is_done(member, self.folder):
-            return
-        states = {Diverged: "diverged", Interrupted: "interrupted", type(None): "finished"}
-        state = states.get(type(error), "failed")
-        code = error.exit_code if isinstance(error, RunnerError | Interrupted) else int(bool(error))
-        member.folder.mkdir(parents=True, exist_ok=True)
-        if state == "failed":
-            text = "".join(traceback.format_exception(error))
-            write_atomic(member.folder / directory.ERROR, text)
-        summary = result if isinstance(result, Mapping) else {}
-        step = summary.get("steps", old.get("step") if step is None else step)
-        status = {**old, "id": member.id, "batch": self.folder.name, "state": state, "step": step,
-                  "exit_code": code, **({"message": str(error)} if error else {})}  # fmt: skip
-        write_json(member.folder / directory.STATUS, status, sync=False)
-        told = summary.get("best", {})
-        direction = {} if run is None else {"direction": "min" if run.sign > 0 else "max"}
-        self.report({
-            "job": member.id, "state": state, "step": step, "value": told.get("value"),
-            "objective": told.get("objective"), "message": str(error or ""), **direction,
-        })  # fmt: skip
+    def _decided(self, how: Any, why: str) -> dict[str, tuple[Any, str]]:
+        """Return what the way made of threads and of how steps are run."""
+        return {"threads": (self.way.threads, self.way.reason), "compile": (how, why)}
 
 
 @functools.lru_cache(maxsize=1)
@@ -308,17 +238,3 @@ def _assembled(settings: Settings) -> Run:
             kept.append(assemble(settings))
         return alike(kept[0], settings)
     return assemble(settings)
-
-
-class _Listening(Silent):
-    """Tell of rows, twice a second at most."""
-
-    def __init__(self, tell: Callable[[Row], None]):
-        super().__init__()
-        self.tell, self.due = tell, 0.0
-
-    def row(self, row: Mapping[str, float], rate: float) -> None:
-        """Pass a row on."""
-        if time.monotonic() >= self.due:
-            self.tell(dict(row))
-            self.due = time.monotonic() + TOLD

@@ -16,6 +16,7 @@ from runner.assemble.lanes import Together
 from runner.assemble.run import Run
 from runner.execution.execute import finish
 from runner.execution.hooks import periods
+from runner.execution.jobs import TOLD
 from runner.foundation.errors import Diverged, Interrupted, Misconfigured, RunnerError
 from runner.recording.recorder import Recorder
 from runner.training import checkpoints, feed
@@ -26,7 +27,6 @@ from runner.training.signals import Waiting, deferred
 from runner.training.state import Best, Outcome, State, on_host
 
 PARTS = ("step", "members", "lanes", "jobs", "results")
-TOLD = 0.5  # seconds between two words on how far the jobs are
 
 
 @dataclass
@@ -80,11 +80,20 @@ class Batch:
                 due = self._due(self.stack.step + 1)
                 outcome = step(*batch(self.stack.step), self._factors(), due)
                 self.stack.window.append(outcome)
-                if due and self._look(told):
-                    self._tell(ended)
-                    if self._compacted():
-                        step, batch = make(), self.together.batches()
+                if due:
+                    self._clocks(False)
+                    if self._look(told):
+                        self._tell(ended)
+                        if self._compacted():
+                            step, batch = make(), self.together.batches()
+                    self._clocks(True)
                 self._keep(waiting)
+
+    def _clocks(self, running: bool) -> None:
+        """Let every job's stopwatch run while it trains, and rest meanwhile."""
+        for lane in self._alive():
+            watch = lane.recorder.stopwatch
+            (watch.go if running else watch.rest)()
 
     def _tell(self, ended: Ended) -> None:
         """Save what is left of jobs that have ended, and only then call them so."""
@@ -195,7 +204,9 @@ class Batch:
         lane.recorder.stop()
         state = self.state_of(at, lane)
         result: dict[str, Any] | RunnerError = error or {}
-        if error is None:
+        if error is not None:
+            state.restore_best()
+        else:
             try:
                 result = finish(lane.run, state, lane.recorder)
             except RunnerError as failure:
@@ -205,6 +216,7 @@ class Batch:
             "step": state.step, "best": [lane.best.value, lane.best.step, lane.best.averaged],
             "weights": on_host(dict(lane.run.model.state_dict())),
             "failure": str(result) if isinstance(result, RunnerError) else None,
+            "diverged": isinstance(result, Diverged),
         }  # fmt: skip
         self.over.append((lane, result))
 
@@ -246,7 +258,9 @@ class Batch:
             self.save()
             raise Interrupted(waiting.number, f"saved step {self.stack.step}")
         if time.monotonic() - self.saved >= self.every:
+            self._clocks(False)
             self.save()
+            self._clocks(True)
 
     def save(self) -> None:
         """Write the state of all lanes, and the length of every log at that moment."""

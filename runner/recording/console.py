@@ -170,21 +170,16 @@ class Terminal:
 
 
 class Silent(Terminal):
-    """Print nothing; keep the warnings for who listens."""
+    """Print nothing but what a subclass passes on."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
-        self.warnings: list[str] = []
 
     def line(self, text: str, style: str = "") -> None:
         """Say nothing."""
 
     def start(self, total: int, done: int, validated: bool = True) -> None:
         """Show no progress."""
-
-    def warn(self, text: str) -> None:
-        """Keep a warning."""
-        self.warnings.append(text)
 
     def row(self, row: Mapping[str, float], rate: float) -> None:
         """Show nothing."""

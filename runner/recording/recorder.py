@@ -76,7 +76,7 @@ class Recorder:
         self._rows: list[tuple[dict[str, Any], float, float]] = []  # with seconds and rate
         self._due = 0.0  # when they are written
         self._rates: list[float] = []  # of a job, samples a second
-        self._spent = 0.0  # by a job, since it was begun or resumed
+        self._spent = 0.0  # by a job
 
     def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
         """Record what the run is: environment, settings as text and HParams, training images."""
@@ -93,6 +93,7 @@ class Recorder:
 
     def start(self, total: int, state: Any, validated: bool = True) -> None:
         """Begin to measure time and to show progress."""
+        self._spent = self.stopwatch.before if self.swept is not None else 0.0
         self._seen, self._seconds = state.seen, self.stopwatch.total()
         self.stopwatch.go()
         self.terminal.start(total, state.step, validated)

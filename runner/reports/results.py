@@ -182,7 +182,8 @@ def _row(files: _Files, objective: str | None, direction: str | None, seed: int 
     if files.state == "finished":
         kept = summary.get("best") or {}
         metrics = _numbers({split: summary.get(split) or {} for split in SPLITS})
-        step, value = kept.get("step"), kept.get("value")
+        known = kept.get("objective") == objective
+        step, value = (kept.get("step"), kept.get("value")) if known else (None, None)
     else:
         metrics = {name: points[-1][1] for name, points in files.logged.items()}
         step, value = _best_so_far(files.logged.get(objective or "", []), direction)

@@ -60,6 +60,10 @@ def unfinished(state: State) -> list[str]:
                 state.change(key, batch=None)
         elif states - set(FINAL):
             names.append(name)
+            for key in batch["jobs"]:  # what goes on without them keeps nothing of them
+                entry = state.jobs[key]
+                if key not in found and entry["batch"] == name and entry["state"] not in FINAL:
+                    anew(state, key)
     return names
 
 

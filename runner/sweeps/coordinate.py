@@ -68,6 +68,7 @@ class Coordinator:
         self.tries: Counter[str] = Counter()  # in this command
         self.processes = rules.processes
         self.stopping = ""  # why no more is begun
+        self.warned: set[str] = set()
         self._way: Any = None  # the newest that was found
 
     def run(self, again: Container[str] | None = None) -> None:
@@ -222,12 +223,21 @@ class Coordinator:
         key, state = str(event["job"]), str(event["state"])
         if key not in task.jobs or self.state.jobs[key]["state"] != "running":
             return
+        if (warning := event.get("warning")) is not None:
+            self._warn(str(warning))
+            return
         self.view.moved(key, event)
         self.state.goal(event.get("objective"), event.get("direction"))
         if state in FINAL:
             self._final(key, state, event.get("value"), event.get("message"))
         elif state == "interrupted" and self.stopping:
             self.state.change(key, state="interrupted", ended=time.time())
+
+    def _warn(self, text: str) -> None:
+        """Say what jobs warn of, once for all of them."""
+        if text not in self.warned:
+            self.warned.add(text)
+            self.view.terminal.warn(text)
 
     def _final(self, key: str, state: str, value: float | None, message: str | None) -> None:
         value = value if value is not None and math.isfinite(value) else None

@@ -232,7 +232,8 @@ def _trained(jobs: Sequence[Job], way: Way, scratch: Path, before: float) -> flo
 
     Of jobs that train alone there are two: the second finds the data read.
     """
-    from runner.execution.batch import Member, perform
+    from runner.execution.batch import perform
+    from runner.execution.jobs import Member
 
     members = [
         Member(job.id, job.settings, Request(config=job.composition.record,
@@ -265,6 +266,8 @@ class _Seen:
     def report(self, event: Mapping[str, Any]) -> None:
         """Note an event of the batch."""
         now = time.perf_counter()
+        if "warning" in event:  # the sweep itself will say it
+            return
         if self.enough:  # logs that are closed tell of their last rows
             return
         if event["state"] == "failed":

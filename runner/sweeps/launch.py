@@ -35,7 +35,7 @@ from runner.training.signals import deferred
 
 if TYPE_CHECKING:
     from runner.assemble.settings import Settings
-    from runner.execution.batch import Member
+    from runner.execution.jobs import Member
     from runner.sweeps.plan import Job
     from runner.sweeps.settings import Sweep
 
@@ -252,7 +252,8 @@ def the_engine() -> Engine:
     """Return what trains."""
     from runner.assemble.lanes import groups
     from runner.assemble.ways import Way, way_of
-    from runner.execution.batch import Member, perform
+    from runner.execution.batch import perform
+    from runner.execution.jobs import Member
 
     return Engine(groups, way_of, perform, Way, Member)
 

@@ -38,7 +38,7 @@ from runner.training.signals import SIGNALS, raising
 
 if TYPE_CHECKING:
     from runner.assemble.ways import Way
-    from runner.execution.batch import Member
+    from runner.execution.jobs import Member
 
 CLUSTER = "cluster"  # folder of a sweep
 TASK, PROGRESS = "task.json", "progress.json"
@@ -152,6 +152,9 @@ class Progress:
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Tell how a job goes: at once when it ended, else once a second."""
+        if (warning := event.get("warning")) is not None:
+            self.say(f"warning: {warning}")
+            return
         metrics = {name: value for name, value in event.get("metrics", {}).items()
                    if isfinite(value)}  # fmt: skip
         self.content["events"][event["job"]] = {**event, "metrics": metrics}
@@ -262,7 +265,7 @@ def members_of(task: Mapping[str, Any], sweep: Path) -> list[Member]:
     from runner import config
     from runner.assemble.settings import Settings
     from runner.compose import values
-    from runner.execution.batch import Member
+    from runner.execution.jobs import Member
     from runner.execution.launch import Request
     from runner.sweeps.identity import identity
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runner.assemble.lanes import Group
     from runner.assemble.settings import Settings
     from runner.assemble.ways import Way
-    from runner.execution.batch import Member
+    from runner.execution.jobs import Member
 
 ORPHANED = 30.0  # seconds to save in after the coordinator's death
 

@@ -47,7 +47,8 @@ def written_in_place(graph: Graph, storages: Mapping[Node, int]) -> None:
     """Let kernels write into the fixed tensor that their result is copied to, where nobody minds.
 
     `storages` tells the memory of every placeholder. Nobody minds if, from the kernel on to the
-    copy, nothing else reads that memory, and the kernel itself reads it entry by entry.
+    copy, nothing else reads that memory, the kernel itself reads it entry by entry, and nobody uses
+    the result after the copy, when it may have been written to again.
     """
     order = {node: at for at, node in enumerate(graph.nodes)}
     readers: dict[int, list[Node]] = {}
@@ -62,9 +63,17 @@ def written_in_place(graph: Graph, storages: Mapping[Node, int]) -> None:
         kernel = INTO.get(value.target)
         alike = value.meta.get("layout") == own.meta.get("layout") is not None
         between = any(order[value] < order[each] < order[copy] for each in readers[storages[own]])
+        late = any(order[each] > order[copy] for each in value.users)
         aliases = any(each is not own and storages.get(each) == storages[own]
                       for each in value.all_input_nodes)  # fmt: skip
-        if kernel is None or not alike or between or aliases or value.kwargs.keys() - {"alpha"}:
+        if (
+            kernel is None
+            or not alike
+            or between
+            or late
+            or aliases
+            or value.kwargs.keys() - {"alpha"}
+        ):
             continue
         with graph.inserting_before(value):
             made = graph.call_function(kernel, value.args, {**value.kwargs, "out": own})

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 
@@ -22,6 +23,8 @@ class Stacking(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace both; do everything else as it is."""
         kwargs = kwargs or {}
+        if func not in (F.linear, F.batch_norm) or torch.is_autocast_enabled(args[0].device.type):
+            return func(*args, **kwargs)  # in mixed precision torch knows what to cast
         if func is F.linear and args[0].dim() == 2 and len(args) == 3:
             return _Linear.apply(*args)
         if func is F.batch_norm and args[0].dim() == 2 and kwargs["training"]:
@@ -160,6 +163,7 @@ class _StackedNorm(torch.autograd.Function):
         return normal, mean, var
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, gamma and beta.
 

@@ -225,3 +225,13 @@ def test_numbers_in_double_precision_leave_tensors_in_single(overrides):
     with Widths() as widths:
         side.train(1)
     assert 0 < widths.most < 20  # numbers of both lanes, and sums of whole tensors
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_mixed_precision_is_that_of_runs_alone(normalization):
+    common = ["precision=bfloat16", f"normalization={normalization}"]
+    given = [settings(*common, f"seed={seed}") for seed in (0, 1)]
+    ours = SideBySide(given, traced=True).train(SOME).trained()
+    for at, each in enumerate(given):
+        theirs = alone(each, SOME)
+        torch.testing.assert_close(ours.lane(at).losses, theirs.losses, rtol=0.03, atol=0.01)

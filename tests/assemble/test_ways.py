@@ -155,7 +155,8 @@ def test_what_was_found_is_remembered_for_jobs_alike(times, monkeypatch):
 def test_how_the_step_is_run_is_as_asked_for(times, mode, lanes):
     tried = times()
     way = way_of(jobs(64, f"compile={mode}"), 2, silent)
-    assert way == Way(lanes, mode, 1, "as asked for")
+    assert way[:3] == (lanes, mode, 1)
+    assert way.reason.startswith(f"compile={mode}")
     assert way_of(jobs(64, f"compile={mode}"), 2, silent, 4).lanes == min(lanes, 4)
     assert tried == []
 

@@ -24,8 +24,9 @@ from runner.components import stopping
 from runner.compose import Composition, compose
 from runner.config import check
 from runner.execution import batch as batches
-from runner.execution import lanes
-from runner.execution.batch import Member, perform
+from runner.execution import jobs, lanes
+from runner.execution.batch import perform
+from runner.execution.jobs import Member
 from runner.execution.launch import Request, launch
 from runner.foundation import options
 from runner.foundation.errors import Interrupted
@@ -148,7 +149,7 @@ def three(root: Path) -> list[Member]:
 @pytest.fixture(autouse=True)
 def told_at_once(monkeypatch):
     """Let every row be told, and no run lend its data to the next test."""
-    for module, name in ((lanes, "TOLD"), (batches, "TOLD"), (recorder, "WAIT")):
+    for module, name in ((lanes, "TOLD"), (jobs, "TOLD"), (recorder, "WAIT")):
         monkeypatch.setattr(module, name, 0.0)
     batches._lender.cache_clear()
 
@@ -388,7 +389,7 @@ def test_what_cannot_be_stacked_trains_alone_and_says_why(tmp_path, monkeypatch)
     for job in jobs:
         assert rows(job.folder)[-1]["step"] == TOTAL
         config = (job.folder / "config.yaml").read_text()
-        assert "compile: trace # auto: alone: vmap: It looks like you're calling .item()" in config
+        assert "compile: false # auto: alone: vmap: It looks like you're calling .item()" in config
     del sys.modules["looks_at_numbers"]
 
 
@@ -439,3 +440,28 @@ def test_a_rule_that_fails_on_the_way_ends_its_job_alone(tmp_path, monkeypatch):
     assert [told.final()[job.id]["state"] for job in jobs] == ["finished", "failed", "finished"]
     assert told.final()["job1"]["message"] == "stopping: this metric is gone"
     assert told.final()["job1"]["step"] == 6
+
+
+def test_a_lane_that_diverges_keeps_its_best_weights(tmp_path, monkeypatch):
+    jobs = [member(f"job{at}", tmp_path, f"seed={at}") for at in (0, 1)]
+    original = lanes.Batch._measured
+
+    def measured(self, window):
+        found = original(self, window)
+        if self.stack.step == TOTAL:
+            found[0]["train/loss"] = float("nan")
+            self.stack.window[-1].loss[0] = float("nan")
+            for tensor in self.stack.weights.values():
+                tensor[0] = float("nan")
+        return found
+
+    monkeypatch.setattr(lanes.Batch, "_measured", measured)
+    told = trained(jobs, tmp_path)
+    assert told.final()["job0"]["state"] == "diverged"
+    (path,) = checkpoints.listed(tmp_path / "batches" / "b000")[:1]
+    kept = checkpoints.read(path)["results"]["job0"]
+    value, step, _ = kept["best"]
+    assert 0 < step < TOTAL
+    run = assemble(jobs[0].settings)
+    run.model.load_state_dict(kept["weights"])
+    assert run.sign * run.evaluate("valid")[run.goal.partition("/")[2]] == pytest.approx(value)

@@ -363,5 +363,5 @@ def test_lanes_are_found_to_be_faster(tmp_path: Path) -> None:
     words = [*long_enough(4, 400), "trainer.evaluate_every=50epochs", "sweep.lanes=8"]
     done = swept(words, tmp_path / "here")
     assert done.code == 6, done.err
-    assert "24 jobs  up to 8 as lanes, " in done.out
-    assert "steps of mlp a second, alone 1: 8 lanes " in done.out
+    assert "24 jobs  up to 6 as lanes, " in done.out  # two processes, two batches each
+    assert "steps of mlp a second, alone 1: 6 lanes " in done.out

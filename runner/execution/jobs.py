@@ -1,0 +1,132 @@
+"""What is written and told of a job while its batch trains: that it runs, how far, how it ended."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.assemble.run import Run
+from runner.assemble.settings import Settings
+from runner.execution.launch import Request, known
+from runner.foundation.errors import Diverged, Interrupted, RunnerError
+from runner.foundation.files import read_json, write_atomic, write_json
+from runner.recording import directory
+from runner.recording.console import Silent
+from runner.training.loop import Row
+
+Report = Callable[[dict[str, Any]], None]
+DONE = ("finished", "diverged", "failed")
+TOLD = 0.5  # seconds between two words on how far a job is
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job of a batch: what to train, for whom, where its record goes, what tells it apart."""
+
+    id: str
+    settings: Settings
+    request: Request
+    folder: Path
+    swept: Mapping[str, Any]
+
+
+def is_done(member: Member, folder: Path) -> bool:
+    """Tell whether a job has come to its end in this batch; in another it may have failed."""
+    status = directory.status(member.folder)
+    return status.get("state") in DONE and status.get("batch") == folder.name
+
+
+@dataclass(frozen=True)
+class Record:
+    """The records of a batch's jobs, and whom to tell of them.
+
+    `folder` is the batch's, by whose name its jobs are known to belong to it.
+    """
+
+    folder: Path
+    report: Report
+
+    def open(self, member: Member, run: Run, afresh: bool) -> None:
+        """Make a job's directory say what it is and that it runs."""
+        folder = member.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        if afresh:
+            for left in (directory.METRICS, directory.SUMMARY, "events.out.tfevents.*"):
+                for path in folder.glob(left):
+                    path.unlink()
+        (folder / directory.ERROR).unlink(missing_ok=True)
+        write_atomic(folder / directory.CONFIG, known(member.request.config, run), sync=False)
+        started = directory.status(folder).get("started") or time.time()
+        status = {"state": "running", "started": started, "step": 0, "id": member.id,
+                  "batch": self.folder.name}  # fmt: skip
+        write_json(folder / directory.STATUS, status, sync=False)
+        for warning in run.warnings:
+            self.warn(member, warning)
+
+    def warn(self, member: Member, text: str) -> None:
+        """Pass on what the user should know; who listens says it once for all jobs."""
+        self.report({"job": member.id, "state": "running", "warning": text})
+
+    def told(self, member: Member, step: int, total: int, row: Row) -> None:
+        self.report({"job": member.id, "state": "running", "step": step, "total": total,
+                     "metrics": dict(row)})  # fmt: skip
+
+    def recall(self, member: Member, result: dict[str, Any]) -> None:
+        """Tell again what a checkpoint knows of a job that had ended."""
+        failure, summary = result["failure"], read_json(member.folder / directory.SUMMARY)
+        kind = Diverged if result["diverged"] else RunnerError
+        self.ended(member, kind(failure) if failure else summary)
+
+    def ended(
+        self,
+        member: Member,
+        result: Mapping[str, Any] | BaseException,
+        run: Run | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Write down and tell how a job ended: its summary, or what went wrong, at which step."""
+        old = directory.status(member.folder)
+        error = result if isinstance(result, BaseException) else None
+        if is_done(member, self.folder):
+            return
+        states = {Diverged: "diverged", Interrupted: "interrupted", type(None): "finished"}
+        state = states.get(type(error), "failed")
+        code = error.exit_code if isinstance(error, RunnerError | Interrupted) else int(bool(error))
+        member.folder.mkdir(parents=True, exist_ok=True)
+        if state == "failed":
+            text = "".join(traceback.format_exception(error))
+            write_atomic(member.folder / directory.ERROR, text)
+        summary = result if isinstance(result, Mapping) else {}
+        step = summary.get("steps", old.get("step") if step is None else step)
+        status = {**old, "id": member.id, "batch": self.folder.name, "state": state, "step": step,
+                  "exit_code": code, **({"message": str(error)} if error else {})}  # fmt: skip
+        write_json(member.folder / directory.STATUS, status, sync=False)
+        told = summary.get("best", {})
+        direction = {} if run is None else {"direction": "min" if run.sign > 0 else "max"}
+        self.report({
+            "job": member.id, "state": state, "step": step, "value": told.get("value"),
+            "objective": told.get("objective"), "message": str(error or ""), **direction,
+        })  # fmt: skip
+
+
+class Listening(Silent):
+    """Pass on warnings, and `rows`, twice a second at most."""
+
+    def __init__(self, record: Record, member: Member, total: int, rows: bool):
+        super().__init__()
+        self.rows = rows
+        self.record, self.member, self.total, self.due = record, member, total, 0.0
+
+    def warn(self, text: str) -> None:
+        """Pass a warning on."""
+        self.record.warn(self.member, text)
+
+    def row(self, row: Mapping[str, float], rate: float) -> None:
+        """Pass a row on."""
+        if self.rows and time.monotonic() >= self.due:
+            self.record.told(self.member, int(row["step"]), self.total, dict(row))
+            self.due = time.monotonic() + TOLD
