@@ -70,9 +70,9 @@ def known(settings: Sequence[Settings], processes: int, most: int | None = None)
     """Return the way of a group where it takes no trying: it is given, or remembered."""
     first, threads = settings[0], threads_of(settings[0], processes)
     if reason := refusal(first):
-        return Way(1, _mode(first), threads, reason)
+        return Way(1, mode_of(first), threads, reason)
     if most == 1 or len(settings) == 1:
-        return Way(1, _mode(first), threads, "a single job" if most != 1 else "sweep.lanes=1")
+        return Way(1, mode_of(first), threads, "a single job" if most != 1 else "sweep.lanes=1")
     decision = remembered.recall(key_of(settings, processes, most))
     return Way(**decision["value"]) if decision is not None else None
 
@@ -86,7 +86,7 @@ def key_of(settings: Sequence[Settings], processes: int, most: int | None = None
     return structure(first, first.device, threads, "way", *amount)
 
 
-def _mode(settings: Settings) -> str:
+def mode_of(settings: Settings) -> str:
     """Return how a single step is run: as asked for, traced where that is left open."""
     return {"auto": "trace", "trace": "trace", True: "true", False: "false"}[settings.compile]
 
@@ -115,7 +115,7 @@ def _tried(
     if run.settings.compile in (False, True):
         lanes = counts[0] if run.settings.compile else 1
         why = "compile=true" if run.settings.compile else "compile=false is of single models"
-        return Way(lanes, _mode(run.settings), threads, why)
+        return Way(lanes, mode_of(run.settings), threads, why)
     looking = len(settings) * _evaluating(run) / processes
     if whole + looking < SHORT and run.device.type == "cpu":
         return Way(1, "trace", threads, f"{whole + looking:.1f} s of work: nothing is worth trying")

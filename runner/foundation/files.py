@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,19 @@ def locked(folder: Path) -> Iterator[None]:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         file.write(f"pid {os.getpid()} on host {socket.gethostname()}, started {started}")
         file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def locked_in_turn(folder: Path, wait: Callable[[InUse], None]) -> Iterator[None]:
+    """Hold a folder once it is free; `wait` is called as long as another has it, and may raise."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder))
+                break
+            except InUse as error:
+                wait(error)
         yield
 
 

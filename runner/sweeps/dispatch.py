@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from runner.assemble.settings import Settings
 
 ENGINES: dict[str, type[Slurm | Ray]] = {"slurm": Slurm, "ray": Ray}
-MODES = {"auto": "trace", "trace": "trace", True: "true", False: "false"}  # of a step
 
 
 def ready(sweep: Sweep, detach: bool = False) -> None:
@@ -141,7 +140,9 @@ class RemoteCoordinator(Coordinator):
         cpus, own = self.crew.cluster.cpus, settings[0].threads
         threads = own if isinstance(own, int) else cpus
         reason = refusal or f"sweep.lanes={self.rules.lanes}"
-        mode = MODES[settings[0].compile]
+        from runner.assemble.ways import mode_of
+
+        mode = mode_of(settings[0])
         return self.work.engine.way(lanes=lanes, compile=mode, threads=threads, reason=reason)
 
     def _most(self, jobs: Sequence[str], way: Any) -> int:

@@ -20,7 +20,7 @@ import yaml
 
 from runner.execution.launch import Request
 from runner.foundation.errors import Interrupted, InUse, Misconfigured
-from runner.foundation.files import locked, read_json, unwritable, write_atomic, write_json
+from runner.foundation.files import locked_in_turn, read_json, unwritable, write_atomic, write_json
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import environment
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from runner.sweeps.plan import Job
     from runner.sweeps.settings import Sweep
 
-BATCHES = "batches"
 UNFINISHED_JOBS = 6  # exit code: a job failed or diverged
 
 
@@ -167,7 +166,7 @@ def train(
     if todo := [job for job in jobs if state.jobs[job.id]["state"] not in DONE]:
         engine = engine or the_engine()
         members = {job.id: _member(engine, state, job, request) for job in jobs}
-        work = Work(engine, members, state.folder / BATCHES, sweep.save_minutes)
+        work = Work(engine, members, state.folder / directory.BATCHES, sweep.save_minutes)
         settings = {job.id: job.settings for job in jobs}
         if sweep.cluster is not None:
             dispatch.train(state, settings, work, sweep, terminal, again, detach)
@@ -266,18 +265,17 @@ def alone(folder: Path, terminal: Terminal) -> Iterator[None]:
     """
     patience = time.monotonic() + max(ORPHANED, GRACE) + 5
     said = False
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(locked(folder))
-                break
-            except InUse:
-                if not _orphaned(folder) or time.monotonic() > patience:
-                    raise
-            if not said:
-                terminal.line(f"{folder}: waiting for processes of a sweep that was killed to save")
-                said = True
-            time.sleep(0.1)
+
+    def wait(error: InUse) -> None:
+        nonlocal said
+        if not _orphaned(folder) or time.monotonic() > patience:
+            raise error
+        if not said:
+            terminal.line(f"{folder}: waiting for processes of a sweep that was killed to save")
+            said = True
+        time.sleep(0.1)
+
+    with locked_in_turn(folder, wait):
         yield
 
 

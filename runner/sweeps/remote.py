@@ -23,15 +23,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from runner.foundation.errors import Interrupted, InUse, Misconfigured, RunnerError
-from runner.foundation.files import locked, read_json, write_atomic, write_json
+from runner.foundation.errors import Interrupted, Misconfigured, RunnerError
+from runner.foundation.files import locked_in_turn, read_json, write_atomic, write_json
 from runner.recording import directory
 from runner.sweeps.state import FINAL
 from runner.training.signals import SIGNALS, raising
@@ -188,7 +188,7 @@ def main(folder: Path) -> int:
         with raising():
             threading.Thread(target=_follow, daemon=True).start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-            with _alone(folder):
+            with locked_in_turn(folder, lambda error: time.sleep(1)):
                 _do(folder, Progress(folder, begins=True))
     except Interrupted:
         Progress(folder).cut()
@@ -202,19 +202,6 @@ def _follow() -> None:
         while os.read(0, 4096):
             pass
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGHUP)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a batch, as far as the file system has locks; wait for another that is at it."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(locked(folder))
-                break
-            except InUse:
-                time.sleep(1)
-        yield
 
 
 def _do(folder: Path, progress: Progress) -> None:

@@ -108,8 +108,8 @@ def _batch_norm(
     eps: float,
 ) -> Tensor:
     """Normalize the rows of a batch and update the running statistics of a lane in place."""
-    if weight is None or bias is None:
-        weight, bias = torch.ones_like(running_mean), torch.zeros_like(running_mean)
+    weight = torch.ones_like(running_mean) if weight is None else weight
+    bias = torch.zeros_like(running_mean) if bias is None else bias
     normal, mean, var = _Norm.apply(x, weight, bias, eps)
     count = x.shape[0]
     with torch.no_grad():
@@ -131,8 +131,19 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Statistics are for the averages, not for the gradient."""
-        raise NotImplementedError("models that train together are stacked")
+        """Keep what the gradient needs; statistics are for the averages alone."""
+        (x, weight, _, ctx.eps), (_, mean, var) = inputs, output
+        ctx.save_for_backward(x, weight, mean, var)
+        ctx.mark_non_differentiable(mean, var)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, gamma and beta."""
+        x, weight, mean, var = ctx.saved_tensors
+        scale = (weight * (var + ctx.eps).rsqrt())[None, None]
+        stacked = _gradients(gradient[None], (x - mean)[None], scale, var[None], ctx.eps)
+        return *(each[0] for each in stacked), None
 
     @staticmethod
     def vmap(
@@ -165,18 +176,9 @@ class _StackedNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, gamma and beta.
-
-        dx = gamma / s (g - mean g - (x - mu) / s^2 mean(g (x - mu))), s^2 = var + eps.
-        """
+        """Return the gradients of x, gamma and beta."""
         centred, scale, var = ctx.saved_tensors
-        count = gradient.shape[1]
-        shifts = gradient.sum(1)  # (R, D)
-        along = (gradient * centred).sum(1)
-        inverse = (var + ctx.eps).reciprocal()
-        slope, level = (along * inverse / -count).unsqueeze(1), (shifts / -count).unsqueeze(1)
-        inward = torch.addcmul(level, centred, slope).add_(gradient).mul_(scale)
-        return inward, along * inverse.sqrt(), shifts, None
+        return *_gradients(gradient, centred, scale, var, ctx.eps), None
 
 
 def _normal(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
@@ -186,3 +188,19 @@ def _normal(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor
     var = centred.square().mean(1)  # twice as fast as `var_mean`, and as exact
     scale = (weight * (var + eps).rsqrt()).unsqueeze(1)
     return torch.addcmul(bias.unsqueeze(1), centred, scale), mean, var, centred, scale
+
+
+def _gradients(
+    gradient: Tensor, centred: Tensor, scale: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x (R, B, D), gamma and beta (R, D).
+
+    dx = gamma / s (g - mean g - (x - mu) / s^2 mean(g (x - mu))), s^2 = var + eps.
+    """
+    count = gradient.shape[1]
+    shifts = gradient.sum(1)  # (R, D)
+    along = (gradient * centred).sum(1)
+    inverse = (var + eps).reciprocal()
+    slope, level = (along * inverse / -count).unsqueeze(1), (shifts / -count).unsqueeze(1)
+    inward = torch.addcmul(level, centred, slope).add_(gradient).mul_(scale)
+    return inward, along * inverse.sqrt(), shifts
