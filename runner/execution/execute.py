@@ -14,12 +14,12 @@ import torch
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
 from runner.execution.hooks import measuring, periods, refuse_nonfinite
+from runner.execution.saving import Saving
 from runner.foundation.errors import Interrupted
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
 from runner.recording.recorder import Recorder
-from runner.training import checkpoints
 from runner.training.loop import Hook, Row, train
 from runner.training.signals import Waiting, deferred
 from runner.training.state import Outcome, State
@@ -61,12 +61,14 @@ def execute(
     logs, swept = packed and packed["logs"], part.swept if part else None
     recorder = Recorder(folder, terminal, run.settings.tensorboard, logs, swept)
     recorder.stopwatch.before = packed["seconds"] if packed is not None else 0.0
-    with contextlib.closing(recorder):
-        saver = _Saver(state, recorder, run, part)
+    saves = part.saves if part else folder / directory.CHECKPOINTS
+    with contextlib.closing(recorder), Saving(saves, terminal.warn) as saving:
+        saver = _Saver(state, recorder, run, part, saving)
         if packed is None:
             describe(run, recorder)
             if part is None:  # a job that is killed before its first save starts again
                 saver.save()
+                saving.wait()
         advance = advancing(run, step)
         with deferred() as waiting:
             hooks = [
@@ -78,7 +80,9 @@ def execute(
             train(state, advance, hooks, run.clock.total)
             recorder.stop()
             saver.save()
-        return finish(run, state, recorder)
+        summary = finish(run, state, recorder)
+        saving.wait()
+        return summary
 
 
 def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
@@ -149,38 +153,40 @@ def finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
 class _Saver:
     """Save the state together with the length of every log at that moment."""
 
-    def __init__(self, state: State, recorder: Recorder, run: Run, part: Part | None):
-        self.state, self.recorder, self.clock = state, recorder, run.clock
-        self.step, self.time = -1, time.monotonic()
+    def __init__(
+        self, state: State, recorder: Recorder, run: Run, part: Part | None, saving: Saving
+    ):
+        self.state, self.recorder, self.clock, self.saving = state, recorder, run.clock, saving
         self.period = None if part else run.settings.trainer.save_every
         self.seconds = part.every if part else SECONDS_BETWEEN_SAVES
-        self.folder = part.saves if part else recorder.folder / directory.CHECKPOINTS
 
     def save(self) -> None:
-        """Write a checkpoint unless this step has one."""
-        if self.state.step == self.step:
+        """Begin to write a checkpoint unless this step has one."""
+        step, recorder = self.state.step, self.recorder
+        if step == self.saving.step:
             return
         refuse_nonfinite(self.state)
-        self.recorder.stopwatch.rest()
-        content = {"step": self.state.step, "state": self.state.pack(),
-                   "logs": self.recorder.lengths(),
-                   "seconds": self.recorder.stopwatch.total()}  # fmt: skip
-        step = self.state.step
-        checkpoints.save(self.folder, step, content)
+        recorder.stopwatch.rest()
+        content = {"step": step, "state": self.state.pack(), "logs": recorder.lengths(),
+                   "seconds": recorder.stopwatch.total()}  # fmt: skip
         epoch = step / self.clock.steps_per_epoch
-        directory.set_status(self.recorder.folder, step=step, epoch=epoch)
-        self.step, self.time = step, time.monotonic()
+
+        def after() -> None:
+            directory.set_status(recorder.folder, step=step, epoch=epoch)
+
+        self.saving.save(content, recorder.sync, after)
 
     def hooks(self, waiting: Waiting) -> list[Hook]:
         """Return what saves in time, and what saves and leaves when a signal came."""
 
         def save(state: State, row: Row) -> None:
-            if self.period is not None or time.monotonic() - self.time >= self.seconds:
+            if self.period is not None or time.monotonic() - self.saving.time >= self.seconds:
                 self.save()
 
         def leave(state: State, row: Row) -> None:
             if waiting.number:
                 self.save()
+                self.saving.wait()
                 way = f"continue with: runner resume {self.recorder.folder}"
                 raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,10 @@ from runner.assemble.run import Run
 from runner.execution.execute import finish
 from runner.execution.hooks import periods
 from runner.execution.jobs import TOLD
+from runner.execution.saving import Saving
 from runner.foundation.errors import Diverged, Interrupted, Misconfigured, RunnerError
 from runner.recording.recorder import Recorder
-from runner.training import checkpoints, feed
+from runner.training import feed
 from runner.training.evaluation import evaluating, measure_lanes
 from runner.training.lanes import Step, Tensors, predicted
 from runner.training.loop import Row
@@ -59,11 +61,12 @@ class Batch:
         self.together, self.stack = together, together.lanes
         self.lanes = list(lanes)
         self.run = next(lane.run for lane in lanes if lane is not None)
-        self.folder, self.every = folder, every
+        self.every = every
+        self.saving = Saving(folder, warnings.warn)
         self.best: Tensors = {name: each.clone() for name, each in self._shown().items()}
         self.results: dict[str, Any] = {}  # of jobs that have ended
         self.over: list[tuple[Lane, dict[str, Any] | RunnerError]] = []  # and are not told yet
-        self.saved = self.looked = time.monotonic()
+        self.looked = time.monotonic()
         self.log, self.evaluate = periods(self.run)
         self.total = self.run.clock.total
 
@@ -73,7 +76,7 @@ class Batch:
         Raises `Interrupted` when a signal came, everything up to there on disk.
         """
         step, batch = make(), self.together.batches()
-        with deferred() as waiting:
+        with self.saving, deferred() as waiting:
             for lane in self._alive():
                 lane.recorder.start(self.total, self.stack)
             while self._alive() and self.stack.step < self.total:
@@ -98,6 +101,7 @@ class Batch:
     def _tell(self, ended: Ended) -> None:
         """Save what is left of jobs that have ended, and only then call them so."""
         self.save()
+        self.saving.wait()
         while self.over:
             ended(*self.over.pop(0))
 
@@ -256,14 +260,15 @@ class Batch:
         """Save in time, and save and leave when a signal came."""
         if waiting.number:
             self.save()
+            self.saving.wait()
             raise Interrupted(waiting.number, f"saved step {self.stack.step}")
-        if time.monotonic() - self.saved >= self.every:
+        if time.monotonic() - self.saving.time >= self.every:
             self._clocks(False)
             self.save()
             self._clocks(True)
 
     def save(self) -> None:
-        """Write the state of all lanes, and the length of every log at that moment."""
+        """Begin to write the state of all lanes, and the length of every log at that moment."""
         stack, jobs = self.stack, self._alive()
         content = {
             "step": stack.step,
@@ -273,10 +278,14 @@ class Batch:
             "best": on_host(self.best),
             "window": [[each.cpu() for each in outcome] for outcome in stack.window],
             "jobs": {lane.id: _packed(lane) for lane in jobs},
-            "results": self.results,
+            "results": dict(self.results),
         }
-        checkpoints.save(self.folder, stack.step, content)
-        self.saved = time.monotonic()
+
+        def before() -> None:
+            for lane in jobs:
+                lane.recorder.sync()
+
+        self.saving.save(content, before)
 
     def unpack(self, content: dict[str, Any]) -> None:
         """Take back what `save` wrote, into a stack of the same members."""

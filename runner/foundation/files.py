@@ -34,7 +34,7 @@ def write_atomic(path: Path, content: bytes | str, sync: bool = True) -> None:
                 os.fsync(file.fileno())
         temporary.replace(path)
         if sync:
-            _sync_folder(path.parent)
+            to_disk(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -141,8 +141,9 @@ def held(folder: Path) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Bring a file or a folder to the disk, whoever has it open."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.foundation.errors import UnusableCheckpoint
-from runner.foundation.files import finite, unwritable
+from runner.foundation.files import finite, to_disk, unwritable
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -49,14 +49,16 @@ class Log:
             text = _encode(finite(row))
         self.write(text.encode() + b"\n")
 
-    def sync(self) -> int:
-        """Bring the log to the disk and return its length in bytes."""
+    def length(self) -> int:
+        """Return how many bytes there are."""
+        return self._file.tell()
+
+    def sync(self) -> None:
+        """Bring to the disk what was written; the log may be closed meanwhile."""
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            to_disk(self.path)
         except OSError as error:
             raise unwritable(self.path, error) from error
-        return self._file.tell()
 
     def close(self) -> None:
         """Close the file; what was written stays."""

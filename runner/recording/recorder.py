@@ -134,9 +134,14 @@ class Recorder:
             self._spent += seconds
 
     def lengths(self) -> dict[str, int]:
-        """Bring every log to the disk and return its length."""
+        """Write what waits and return the length of every log."""
         self.write()
-        return {name: log.sync() for name, log in self._logs().items()}
+        return {name: log.length() for name, log in self._logs().items()}
+
+    def sync(self) -> None:
+        """Bring every log to the disk; another thread may write rows meanwhile."""
+        for log in self._logs().values():
+            log.sync()
 
     def _logs(self) -> dict[str, Log]:
         events = self.events.log if self.events is not None else None

@@ -75,7 +75,7 @@ def measure(
         losses = torch.stack([outcome.loss for outcome in outcomes]).double()
         weights = _weights(sizes, losses.device)
         totals: dict[str, Tensor] = {}
-        for outputs, targets in _alike(outcomes):
+        for outputs, targets in _alike(outcomes, sum(sizes)):
             for name, part in metrics.totals(outputs, targets).items():
                 totals[name] = totals[name] + part if name in totals else part
         values = {"loss": losses @ weights / sum(sizes), **metrics.read(totals)}
@@ -121,9 +121,9 @@ def _weights(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(sizes, dtype=torch.float64, device=device)
 
 
-def _alike(outcomes: Sequence[Outcome]) -> list[tuple[Tensor, Tensor]]:
+def _alike(outcomes: Sequence[Outcome], rows: int) -> list[tuple[Tensor, Tensor]]:
     """Return outputs and targets, small batches put together: each call has a fixed cost."""
-    if sum(outcome.outputs.numel() for outcome in outcomes) > LARGE:
+    if rows * outcomes[0].outputs[0].numel() > LARGE:
         return [(wide(outcome.outputs), outcome.targets) for outcome in outcomes]
     outputs, targets = (torch.cat([outcome[at] for outcome in outcomes]) for at in (1, 2))
     return [(wide(outputs), targets)]

@@ -116,7 +116,7 @@ def test_resuming_doubles_no_step(tmp_path, opened):
     events = opened()
     for step in (1, 2):
         events.scalars({"loss": float(step)}, step)
-    length = events.log.sync()
+    length = events.log.length()
     for step in (3, 4):
         events.scalars({"loss": -1.0}, step)
     again = opened(length)
@@ -131,7 +131,7 @@ def test_a_point_cut_in_its_middle_hides_no_other(tmp_path, opened):
     """What a killed process left is cut back before the next one writes."""
     events = opened()
     events.scalars({"loss": 1.0}, 1)
-    length = events.log.sync()
+    length = events.log.length()
     events.log.write(b"\x18\x00\x00half a record")
     opened(length).scalars({"loss": 2.0}, 2)
     assert [point.step for point in accumulated(tmp_path).Scalars("loss")] == [1, 2]
