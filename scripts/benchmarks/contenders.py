@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-BASELINE, NOTHING, EVERYTHING = "tuned", "nothing", "everything"
+BASELINE = "tuned"
+NOTHING, EVERYTHING = "nothing", "everything"
+UNSAVED, SAVED, SAVED_OFTEN = "unsaved", "saved", "saved-each-epoch"
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,51 @@ CONTENDERS: dict[str, Contender] = {
     ),
 }  # fmt: skip
 
-# A pairing of its own: the same loop, traced, with and without all that a run records.
+_ALL = "TensorBoard, metrics file, bar, gradient norm"
+# Pairings of their own: the same loop, traced, with and without something that a run does.
 PAIR: dict[str, Contender] = {
     NOTHING: Contender("ours", "runner, traced, no hooks at all", function="nothing"),
     EVERYTHING: Contender(
         "ours",
-        "runner, traced: TensorBoard, metrics file, bar, checkpoints at the default interval, "
-        "gradient norm",
+        f"runner, traced: {_ALL}, checkpoints at the default interval",
         function="everything",
     ),
-}
+    UNSAVED: Contender(
+        "ours", f"runner, traced: {_ALL}, no checkpoint", {"saves": "1000000000steps"}, "everything"
+    ),
+    SAVED: Contender("ours", "the same with checkpoints at the default interval",
+                     function="everything"),
+    SAVED_OFTEN: Contender("ours", "the same with a checkpoint each epoch", {"saves": "1epochs"},
+                           "everything"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A loop against the same with more: a title, names from `PAIR`, and what they differ in."""
+
+    title: str
+    base: str
+    others: tuple[str, ...]
+    note: str
+
+
+PAIRINGS = (
+    Pairing(
+        "With everything on",
+        NOTHING,
+        (EVERYTHING,),
+        f"The traced loop as `runner` runs it ({_ALL} on logged steps, checkpoints at the default "
+        "interval) against the same loop without any of it.",
+    ),
+    Pairing(
+        "With checkpoints",
+        UNSAVED,
+        (SAVED, SAVED_OFTEN),
+        f"The traced loop with all else on ({_ALL}): checkpoints at the default interval (the end "
+        "of an epoch, at most every 5 s), or at the end of each epoch, against none.",
+    ),
+)
 
 # For sweeps: lanes as one of its processes trains them, `lanes,8,true` being 8 that are compiled.
 LANES: dict[str, Contender] = {"lanes": Contender("lanes", "runner, many models at once")}

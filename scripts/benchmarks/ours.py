@@ -14,8 +14,7 @@ from benchmarks.workloads import NEVER, settings
 from runner import compose
 from runner.assemble.run import Run
 from runner.assemble.speed import settled
-from runner.execution.execute import advancing
-from runner.execution.hooks import measuring
+from runner.execution.hooks import advancing, measuring
 from runner.execution.launch import Request, launch
 from runner.foundation.durations import ENDLESS
 from runner.recording.console import Terminal
@@ -62,9 +61,10 @@ def nothing(task: Task, compiling: str = "trace") -> None:
     train(state, advance, [Hook(1, forget)], ENDLESS)
 
 
-def everything(task: Task) -> None:
+def everything(task: Task, saves: str = "null") -> None:
     """Train as `runner` does: TensorBoard, metrics file, bar, checkpoints, gradient norm."""
-    overrides = [*PAIRED, f"threads={task.threads}", "output_root=outputs"]
+    saving = f"trainer.save_every={saves}"
+    overrides = [*PAIRED, saving, f"threads={task.threads}", "output_root=outputs"]
     composed = compose.compose([*task.workload.overrides, *overrides])
     request = Request(composed.record, composed.choices, overrides)
     task.gate.warm(LOGGED + 1)

@@ -13,8 +13,7 @@ import torch
 from benchmarks.ours import LOGGED
 from benchmarks.workloads import NEVER, Workload, settings
 from runner.assemble.run import assemble
-from runner.execution.execute import advancing
-from runner.execution.hooks import measuring
+from runner.execution.hooks import advancing, measuring
 from runner.foundation.durations import ENDLESS
 from runner.recording.recorder import Stopwatch
 from runner.training.loop import Hook, train

@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmarks.contenders import BASELINE, CONTENDERS, EVERYTHING, NOTHING
+from benchmarks.contenders import BASELINE, CONTENDERS, Pairing
 from benchmarks.machine import Roofline
 from benchmarks.profiling import PARTS
 from benchmarks.rounds import Comparison, Result, quartiles
@@ -44,26 +44,26 @@ def _compared(name: str, result: Result, steps: int, shortest: float) -> list[st
     return [name, f"{middle:.2f}", spread, f"{step * 1e6:,.0f}", share, ""]
 
 
-def paired(comparisons: Sequence[Comparison]) -> Table:
-    """Return the share of its speed that our loop loses by recording all it does."""
-    rows = []
-    for each in comparisons:
-        everything, nothing = each.results[EVERYTHING], each.results[NOTHING]
-        if reason := nothing.missing or everything.missing:
-            rows.append([each.workload, *"---", "", f"missing: {short(reason)}"])
-            continue
-        low, middle, high = (1 - ratio for ratio in quartiles(everything.ratios))
-        seconds = f"{statistics.median(everything.seconds):.1f}"
-        spread = f"{high:.1%} to {low:.1%}"
-        rounds = f"{each.rounds} of {each.steps:,} steps"
-        rows.append([each.workload, f"{middle:.1%}", spread, seconds, rounds, ""])
+def paired(pairing: Pairing, comparisons: Sequence[Comparison]) -> Table:
+    """Return the share of its speed that our loop loses by something it does."""
+    rows = [
+        _paired(each, pairing.base, name, alone=len(pairing.others) == 1)
+        for each in comparisons
+        for name in pairing.others
+    ]
     columns = ["", "speed lost", "quartiles", "seconds a round", "rounds", "remark"]
-    note = (
-        "The traced loop as `runner` runs it (TensorBoard, metrics file, progress bar, "
-        "checkpoints at the default interval, gradient norm on logged steps) against the same "
-        "loop without any of it."
-    )
-    return Table("With everything on", columns, rows, note)
+    return Table(pairing.title, columns, rows, pairing.note)
+
+
+def _paired(comparison: Comparison, base: str, name: str, alone: bool) -> list[str]:
+    label = comparison.workload if alone else f"{comparison.workload} {name}"
+    bare, own = comparison.results[base], comparison.results[name]
+    if reason := bare.missing or own.missing:
+        return [label, *"---", "", f"missing: {short(reason)}"]
+    low, middle, high = (1 - ratio for ratio in quartiles(own.ratios))
+    seconds = f"{statistics.median(own.seconds):.1f}"
+    rounds = f"{comparison.rounds} of {comparison.steps:,} steps"
+    return [label, f"{middle:.1%}", f"{high:.1%} to {low:.1%}", seconds, rounds, ""]
 
 
 def trained(spent: Mapping[str, Sequence[Spent]]) -> Table:
