@@ -2,12 +2,19 @@
 
 import sys
 
+from runner.training import signals
+
 
 def main() -> int:
-    """Run one command and return its exit code."""
-    from runner.cli import run
+    """Run one command and return its exit code; a signal's ends the process here."""
+    signals.own_process()
+    with signals.leaving():
+        from runner.cli import run
 
-    return run(sys.argv[1:])
+        code = run(sys.argv[1:])
+    if code > 128:
+        signals.end(code)
+    return code
 
 
 if __name__ == "__main__":

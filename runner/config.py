@@ -17,8 +17,9 @@ from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from runner.foundation import kinds, options
+from runner.foundation.absent import ALSO_CALLED
 from runner.foundation.durations import Clock
-from runner.foundation.errors import Misconfigured, RunnerError, nearest, out_of_memory
+from runner.foundation.errors import Misconfigured, RunnerError, nearest, out_of_memory, shown
 
 TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
 MISSING = "???"
@@ -74,11 +75,11 @@ def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
         return made(*runtime)
     except RunnerError:
         raise
-    except (ValueError, MemoryError) as error:
-        raise Misconfigured(f"{node.key}: {error}") from error
-    except RuntimeError as error:
-        if reason := out_of_memory(error):
-            raise Misconfigured(f"{node.key}: {reason}") from error
+    except (ValueError, MemoryError, RuntimeError) as error:
+        if short := out_of_memory(error, node.key):
+            raise short from error
+        if isinstance(error, ValueError):
+            raise Misconfigured(f"{node.key}: {error}") from error
         raise
 
 
@@ -128,14 +129,14 @@ class _Checker:
             if name in config:
                 filled[name] = self.value(config[name], parameter.annotation, prefix + name)
             elif parameter.default is REQUIRED:
-                kind = kinds.describe(parameter.annotation)
-                self.problems.append(f"{prefix}{name}: required key was removed; expected {kind}")
+                kind = _described(parameter.annotation)
+                self.problems.append(f"{prefix}{name}: required key is missing; expected {kind}")
         return filled
 
     def value(self, value: Any, kind: Any, key: str) -> Any:
         """Return the value as the annotation wants it, or note why it cannot be."""
         if value == MISSING:
-            self.problems.append(f"{key}: missing value; expected {kinds.describe(kind)}")
+            self.problems.append(f"{key}: missing value; expected {_described(kind)}")
             return None
         if (group := _group(kind)) is not None:
             return self.node(value, key, group)
@@ -166,6 +167,10 @@ class _Checker:
             self._no_node(value, key, group)
             return None
         target = value["_target_"]
+        if not all(part.isidentifier() for part in target.split(".")):
+            dotted = "expected a dotted name such as torch.optim.Adam"
+            self.problems.append(f"{key}._target_: {dotted}, got {shown(target)}")
+            return None
         if not target.startswith(self.trusted):
             package = target.split(".")[0]
             self.problems.append(
@@ -195,7 +200,10 @@ class _Checker:
         """Note a value where an option should be, or the key of an option without its name."""
         known = options.groups([options.own_folder()]).get(group, {})
         name = key.rpartition(".")[2]
-        if not group:
+        target = value.get("_target_") if isinstance(value, Mapping) else None
+        if target is not None:
+            self._wrong(target, str, f"{key}._target_")
+        elif not group:
             self._wrong(value, Node, key)
         elif key != group and name in known:
             self._wrong(value, Node, key, f"choose it: {group}={name}")
@@ -206,7 +214,7 @@ class _Checker:
             self.problems.append(f"{key}: unknown key; {hint}")
         else:
             available = ", ".join(sorted(known))
-            self.problems.append(f"{key}: expected an option ({available}), got {_shown(value)}")
+            self.problems.append(f"{key}: expected an option ({available}), got {shown(value)}")
 
     def _refused(self, factory: Callable[..., Any], target: str, group: str) -> str:
         """Say why a trusted target may not stand in this place, or nothing."""
@@ -214,6 +222,8 @@ class _Checker:
             return f"'{target}' is defined in {factory.__module__}"
         if target.startswith("torch.") and not inspect.isclass(factory):
             return f"'{target}' is no class"
+        if target.startswith("torch.") and group == "loss":
+            return f"'{target}' is a class, and a loss a function of outputs and targets"
         own = f"runner.components.{group}."
         if group and target.startswith("runner.components.") and not target.startswith(own):
             return f"'{target}' is no {group}"
@@ -233,16 +243,21 @@ class _Checker:
     def _unknown(self, key: str, siblings: list[str], named: str) -> None:
         prefix, dot, name = key.rpartition(".")
         near = nearest(name, siblings)
-        elsewhere = [] if named else set(self.keys) - {key}  # a factory's keys are its own
-        near = f"{prefix}{dot}{near}" if near else nearest(key, elsewhere)
+        inside = [each for each in self.keys if each == key or each.startswith(f"{key}.")]
+        elsewhere = [] if named else set(self.keys).difference(inside)  # a factory's are its own
+        called = ALSO_CALLED.get(name.lower())
+        near = f"{prefix}{dot}{near}" if near else called or nearest(key, elsewhere)
         hint = f"; did you mean '{near}'?" if near else ""
         if not hint and named:
+            group = key.partition(".")[0]
+            has = " or ".join(options.having(group, name))
             hint = f"; {named} has {', '.join(siblings) or 'no options'}"
-        self.problems.append(f"{key}: unknown key{hint}")
+            hint += f"; {group}={has} has it" if has else ""
+        self.problems.append(f"{key if key.isprintable() else shown(key)}: unknown key{hint}")
 
     def _wrong(self, value: Any, kind: Any, key: str, why: str = "") -> None:
         hint = f"; {why}" if why else ""
-        self.problems.append(f"{key}: expected {kinds.describe(kind)}, got {_shown(value)}{hint}")
+        self.problems.append(f"{key}: expected {_described(kind)}, got {shown(value)}{hint}")
 
 
 def _group(kind: Any) -> str | None:
@@ -250,6 +265,14 @@ def _group(kind: Any) -> str | None:
     if get_origin(kind) is Annotated and get_args(kind)[0] is Node:
         return str(get_args(kind)[1])
     return "" if kind is Node else None
+
+
+def _described(kind: Any) -> str:
+    """Say in words what an annotation wants, the options of a group included."""
+    if get_origin(kind) is dict:
+        group = _group(get_args(kind)[1])
+        return f"options of {group}" if group else kinds.describe(kind)
+    return f"an option of {group}" if (group := _group(kind)) else kinds.describe(kind)
 
 
 def _alternative(value: Any, kind: Any) -> Any:
@@ -305,9 +328,3 @@ def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         if isinstance(value, Mapping):
             yield from _keys(value, f"{prefix}{name}.")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "null" if value is None else repr(value)

@@ -90,12 +90,17 @@ def test_good_values_come_back_as_the_schema_wants_them() -> None:
         ({"section": {"size": 1, "every": 3}}, "section.every", "expected a duration such as"),
         ({"section": {"size": 1, "every": "0steps"}}, "section.every", "longer than nothing"),
         ({"section": {"sise": 1}}, "section.sise", "did you mean 'section.size'?"),
-        ({"section": {}}, "section.size", "required key was removed"),
+        ({"section": {}}, "section.size", "required key is missing"),
         ({"node": {"lr": 1}}, "node", "expected a node with _target_"),
         ({"node": {**SGD, "lrr": 1}}, "node.lrr", "did you mean 'node.lr'?"),
         ({"node": {**SGD, "zzzz": 1}}, "node.zzzz", "unknown key; sgd has lr"),
-        ({"node": {"_target_": SGD["_target_"]}}, "node.lr", "required key was removed"),
+        ({"node": {"_target_": SGD["_target_"]}}, "node.lr", "required key is missing"),
         ({"node": {"_target_": "os.system"}}, "node._target_", "add --trust os"),
+        ({"node": {"_target_": 3}}, "node._target_", "expected a text, got 3"),
+        ({"node": {"_target_": "torch..x"}}, "node._target_", "expected a dotted name such as"),
+        ({"node": {"_target_": "\x1b"}}, "node._target_", "got '\\x1b'"),
+        ({"a\nb": 1}, "'a\\nb'", "unknown key"),
+        ({"flag": {"flag": 1}, "fla": {"g": 2}}, "fla", "did you mean 'flag'?"),
         ({"node": {"_target_": "runner.components.optimizer.nope"}}, "node._target_", "no such"),
         ({"node": {"_target_": "runner.components.nope.x"}}, "node._target_", "no such target"),
         ({"many": {"b": {**SGD, "lr": -1}}}, "many.b.lr", "expected a number > 0, got -1"),
@@ -112,6 +117,20 @@ def test_each_mistake_names_key_expected_and_got(changes, key, expected) -> None
     found = [line for line in problems(**changes) if line.startswith(f"{key}:")]
     assert len(found) == 1, problems(**changes)
     assert expected in found[0]
+
+
+def test_a_group_is_named_where_its_option_is_missing() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Groups:
+        one: Annotated[Node, "optimizer"]
+        many: dict[str, Annotated[Node, "loss"]]
+
+    with pytest.raises(Misconfigured) as caught:
+        config.check({}, Groups)
+    assert caught.value.problems == [
+        "one: required key is missing; expected an option of optimizer",
+        "many: required key is missing; expected options of loss",
+    ]
 
 
 def test_all_mistakes_come_at_once() -> None:

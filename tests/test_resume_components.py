@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_resume import (
+from resuming import (
     begin,
     cut,
     differences,
@@ -33,7 +33,7 @@ from runner.training import checkpoints
 TOTAL, SAVED, DIED = 18, 10, 11
 SHORT = {"trainer.epochs": "null", "trainer.steps": TOTAL, "trainer.batch_size": 16,
          "trainer.log_every": "4steps", "trainer.evaluate_every": "6steps",
-         "trainer.save_every": "5steps", "threads": 1, "device": "cpu",
+         "trainer.save_every": "5steps", "threads": 1, "device": "cpu", "compile": "false",
          "tensorboard": "false"}  # fmt: skip
 SMALL = {**SHORT, "architecture.hidden": "[8]"}
 TABLE = {**SMALL, "dataset": "wine"}
@@ -44,14 +44,26 @@ CONVOLUTIONS = {**SHORT, "dataset": "digits", "dataset.subset": 96, "architectur
 # What the options of a group are tried on.
 GROUPS = {"schedule": TABLE, "stopping": TABLE, "averaging": TABLE, "sampler": IMAGES,
           "normalization": TABLE, "dropout": TABLE, "regularizer": TABLE, "clipping": TABLE,
-          "augmentation": IMAGES, "metrics": IMAGES}  # fmt: skip
-QUICK_GROUPS = ("stopping", "averaging", "sampler", "normalization", "dropout")
-QUICK = ("schedule=constant", "schedule=cosine_restarts", "schedule=plateau",
-         "augmentation=elastic", "augmentation=mixup", "augmentation=noise",
-         "regularizer=jacobian", "regularizer=max_norm", "regularizer=proximal_l1",
-         "clipping=adaptive", "metrics=confusion", "torch.optim.Adam, float32",
-         "torch.optim.LBFGS, float32", "torch.optim.NAdam, float64")  # fmt: skip
-TRIED_ON = {"normalization=instance": CONVOLUTIONS, "dropout=spatial": CONVOLUTIONS}
+          "augmentation": IMAGES, "metrics": IMAGES, "activation": TABLE,
+          "preprocessing": IMAGES, "loss": TABLE, "output": TABLE, "initializer": TABLE,
+          "hooks": TABLE}  # fmt: skip
+QUICK_GROUPS = ("stopping", "averaging")
+QUICK = ("schedule=cosine_restarts", "schedule=plateau", "sampler=bootstrap",
+         "sampler=disjoint_chop", "normalization=batch_whitening", "normalization=full_data",
+         "dropout=classic", "dropout=monte_carlo", "augmentation=elastic", "augmentation=mixup",
+         "regularizer=jacobian", "regularizer=max_norm", "clipping=adaptive", "metrics=confusion",
+         "torch.optim.Adam, float32", "torch.optim.LBFGS, float32",
+         "torch.optim.NAdam, float64")  # fmt: skip
+TRIED_ON = {
+    "normalization=instance": CONVOLUTIONS,
+    "dropout=spatial": CONVOLUTIONS,
+    "initializer=fixup": {
+        **CONVOLUTIONS,
+        "architecture": "resnet",
+        "architecture.channels": "[4]",
+        "architecture.blocks": 1,
+    },
+}
 
 # What an option needs to matter in so short a run.
 LATE = {"trainer.evaluate_every": "12steps"}  # for rules that stop at the first evaluation
@@ -73,6 +85,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "regularizer=max_norm": {"regularizer.max_norm.limit": 0.5},
     "clipping=norm": {"clipping.norm.limit": 0.1},
     "clipping=value": {"clipping.value.limit": 0.01},
+    "loss=bce": {"dataset": "breast_cancer"},
+    "loss=bce_probabilities": {"dataset": "breast_cancer", "output": "sigmoid"},
+    **{f"loss={name}": {"loss.one_hot": "true"} for name in ("mse", "l1", "huber")},
 }
 STOPPING = ["stopping=early", "stopping=gradient_norm", "stopping=loss_change", "stopping=target"]
 STOPPED = 12
@@ -102,6 +117,14 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "a metric that falls": {**IMAGES, "metrics": "error", "objective": "valid/error",
                             "averaging": "ema"},
     "no validation": {**TABLE, **SWA, "dataset.valid": 0},
+    "parts, ema, plateau": {**IMAGES, **PLATEAU, "trainer.accumulate": 2, "averaging": "ema",
+                            "normalization": "batch", "dropout": "inverted", "optimizer": "adam",
+                            "augmentation": "[rotate,noise]", "clipping": "norm",
+                            "stopping": "early", "stopping.patience": 9},
+    "parts, swa, restarts": {**TABLE, **SWA, "trainer.accumulate": 3, "schedule": "cosine_restarts",
+                             "schedule.period": "4steps", "schedule.warmup": "3steps",
+                             "dropout": "inverted", "regularizer": "[l2,max_norm]",
+                             "optimizer": "momentum", "sampler": "bootstrap"},
 }  # fmt: skip
 
 TORCH = [name for name, each in vars(torch.optim).items()
@@ -157,24 +180,53 @@ def uncut(tmp_path_factory):
     return run
 
 
-def cases() -> list[Any]:
-    """Return the names of all cases; options without memory or noise wait for the slow tier."""
-    return [pytest.param(name, marks=[] if is_quick(name) else [pytest.mark.slow])
+def cases(quick: Callable[[str], bool]) -> list[Any]:
+    """Return the names of all cases; those that are not quick wait for the slow tier."""
+    return [pytest.param(name, marks=[] if quick(name) else [pytest.mark.slow])
             for name in CASES]  # fmt: skip
 
 
 def is_quick(name: str) -> bool:
+    """Tell whether an option has memory or noise, or meets others."""
     return name in QUICK or name in TOGETHER or name.startswith(QUICK_GROUPS)
 
 
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", cases(is_quick))
 def test_a_killed_run_is_the_uncut_run(tmp_path, uncut, name):
+    """F02: with every option, and with options that meet."""
     folder = killed(name, tmp_path)
     assert checkpoints.load(folder / directory.CHECKPOINTS, pytest.fail)["step"] == SAVED
     resume(words(CASES[name]), folder)
     assert differences(folder, uncut(name)) == []
-    steps = STOPPED if name in STOPPING else TOTAL
-    assert uncut(name)["status"] == ["finished", steps, 0]
+    assert uncut(name)["status"] == ["finished", steps_of(name), 0]
+
+
+@pytest.mark.parametrize("name", cases(lambda name: name.startswith("parts, ")))
+def test_a_run_that_is_cut_after_every_step_is_the_uncut_run(tmp_path, uncut, name):
+    """F11: at step 1, in a warm-up, at and around each row, evaluation and save, at the end."""
+    with cut(1):
+        begin(words(CASES[name]), tmp_path)
+    folder = started(tmp_path)
+    for _ in range(1, steps_of(name)):
+        with cut(1):
+            resume(words(CASES[name]), folder)
+    resume(words(CASES[name]), folder)
+    assert differences(folder, uncut(name)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_steps_may_be_recorded(tmp_path, uncut, name):
+    """F02: what replays its kernels goes on as what runs them one by one."""
+    traced = words({**CASES[name], "compile": "trace"})
+    with cut(DIED, kill=True):
+        begin(traced, tmp_path / "cut")
+    folder = resume(traced, started(tmp_path / "cut"))
+    assert differences(folder, record(begin(traced, tmp_path / "uncut"))) == []
+
+
+def steps_of(name: str) -> int:
+    return STOPPED if name in STOPPING else TOTAL
 
 
 def killed(name: str, root: Path) -> Path:

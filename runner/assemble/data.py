@@ -60,6 +60,12 @@ def prepare(data: Data, settings: Settings, device: torch.device, dtype: torch.d
     )
 
 
+def checksum(settings: Settings) -> str:
+    """Read a run's data, and return its hash."""
+    data: Data = build(settings.dataset)
+    return data.checksum()
+
+
 def augmenting(settings: Settings, fitted: Fitted, classes: int) -> Augment | None:
     """Return the augmentations in their order; those that mix see classes as one-hot rows."""
     seed = settings.seed

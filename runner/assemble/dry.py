@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.foundation import rng
-from runner.foundation.errors import Misconfigured
+from runner.foundation.errors import Misconfigured, out_of_memory
 from runner.training.evaluation import evaluating
 
 
@@ -54,6 +54,8 @@ def _naming_the_layer(model: nn.Module) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
+        if short := out_of_memory(error, "architecture"):
+            raise short from error
         reason = str(error).splitlines()[0]
         if not entered:
             raise Misconfigured(reason) from error

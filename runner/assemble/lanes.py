@@ -27,6 +27,7 @@ from runner.components.dropout import Dropout
 from runner.components.normalization import batchwise
 from runner.config import Node, build, maker
 from runner.foundation import rng
+from runner.foundation.errors import Misconfigured, no_exit
 from runner.training.feed import Batch
 from runner.training.lanes import Lanes, Numbers, Step, prepare, stacked
 from runner.training.noise import noise_of_lanes
@@ -44,11 +45,24 @@ class Group(NamedTuple):
 
 
 def groups(settings: Sequence[Settings]) -> list[Group]:
-    """Return the groups of runs that can be lanes of one program, in the order they appear."""
+    """Return the groups of runs that can be lanes of one program, in the order they appear.
+
+    A run whose own code fails is a group of its own: it says so when it trains.
+    """
     found: dict[str, list[int]] = {}
+    failed: dict[str, str] = {}
     for at, each in enumerate(settings):
-        found.setdefault(structure(each), []).append(at)
-    return [Group(members, refusal(settings[members[0]])) for members in found.values()]
+        try:
+            with no_exit():
+                key = structure(each)
+        except Misconfigured:
+            raise
+        except Exception as error:  # whatever that code says
+            key = f"run {at}"
+            failed[key] = f"its optimizer cannot be made: {type(error).__name__}: {error}"
+        found.setdefault(key, []).append(at)
+    return [Group(members, failed.get(key) or refusal(settings[members[0]]))
+            for key, members in found.items()]  # fmt: skip
 
 
 def refusal(settings: Settings) -> str:
@@ -67,6 +81,8 @@ def refusal(settings: Settings) -> str:
         return "trainer.accumulate spares memory, lanes spend it"
     if settings.trainer.minutes is not None:
         return "trainer.minutes ends each run by its own clock"
+    if settings.trainer.on_nonfinite == "rollback":
+        return "trainer.on_nonfinite=rollback takes each run back by itself"
     return ""
 
 

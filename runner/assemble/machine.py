@@ -44,10 +44,10 @@ def machine(settings: Settings) -> tuple[int, torch.device, Decided]:
 
 def threads_key(settings: Settings, device: str) -> str:
     """Return the key of the number of threads: the same however the step is run, as bits are."""
-    return structure(replace(settings, compile="auto"), device)
+    return speed_key(replace(settings, compile="auto"), device)
 
 
-def structure(settings: Settings, device: str, *more: Any) -> str:
+def speed_key(settings: Settings, device: str, *more: Any) -> str:
     """Return the key of what a step's speed depends on here: machine, parts and sizes.
 
     Numbers that are not whole, such as learning rates, change nothing, nor does what happens
@@ -67,7 +67,8 @@ def _sizes(value: Any) -> Any:
     if isinstance(value, Node):
         return [f"{value.factory.__module__}.{value.factory.__qualname__}", _sizes(value.arguments)]
     if isinstance(value, Trainer):
-        return [value.batch_size, value.accumulate, value.drop_last]
+        skipping = ["skip_step"] if value.skips else []
+        return [value.batch_size, value.accumulate, value.drop_last, *skipping]
     if isinstance(value, Mapping):
         return {name: _sizes(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

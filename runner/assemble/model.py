@@ -15,7 +15,7 @@ from runner.components.activation import Maxout
 from runner.components.initializer import Trial
 from runner.components.normalization.samplewise import GroupNorm
 from runner.config import Node, build, check_node, maker
-from runner.foundation import options, rng
+from runner.foundation import memory, options, rng
 from runner.foundation.errors import naming
 
 TENSOR_CORES = ("bfloat16", "tf32")
@@ -28,7 +28,7 @@ def construct(settings: Settings, inputs: Sequence[int], outputs: int, last: nn.
 
     `last` is the output function, put behind the network unless it is the identity.
     """
-    with torch.random.fork_rng(devices=[]), naming("architecture"):
+    with torch.random.fork_rng(devices=[]), naming("architecture"), memory.for_parameters():
         torch.default_generator.manual_seed(rng.derive(settings.seed, "construction"))
         unit = brick(
             maker(settings.activation),

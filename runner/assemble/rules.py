@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -58,6 +59,12 @@ def _impossible(
             yield f"clipping: optimizer '{name}' takes its own steps; use clipping=none"
         if settings.trainer.accumulate > 1:
             yield f"trainer.accumulate: optimizer '{name}' needs whole batches; use 1"
+    own_state = optimizer.needs == "objective" or inspect.isclass(settings.optimizer.factory)
+    if settings.trainer.skips and own_state:
+        yield (
+            f"trainer.on_nonfinite: optimizer '{_name(settings.optimizer)}' searches along a line "
+            "or keeps a state of its own, so no step of it can be left out; use stop or rollback"
+        )
 
 
 def refuse_with(model: nn.Module, settings: Settings, regularizers: Sequence[Regularizer]) -> None:
@@ -117,6 +124,34 @@ def idle(settings: Settings, units: int) -> Iterator[str]:
                 f"{group} '{_name(node)}' stands behind hidden layers, and architecture "
                 f"'{_name(settings.architecture)}' has none of the runner's: it does nothing"
             )
+
+
+def refuse_backwards(
+    settings: Settings, metric: str | None, measured: Sequence[str], higher: frozenset[str]
+) -> None:
+    """Raise `Misconfigured` if the schedule takes a metric's getting better for getting worse."""
+    taken, better = settings.schedule.arguments.get("better"), _better(metric, higher)
+    if metric in measured and taken not in (None, better):
+        raise Misconfigured(
+            f"schedule.better: '{metric}' is better when {better}; use schedule.better={better}"
+        )
+
+
+def backwards(
+    settings: Settings, metric: str | None, measured: Sequence[str], higher: frozenset[str]
+) -> Iterator[str]:
+    """Yield a warning if the stopping rule ends a run whose metric is still bad."""
+    taken, better = settings.stopping.arguments.get("direction"), _better(metric, higher)
+    reached = "at_least" if better == "higher" else "at_most"
+    if metric in measured and taken not in (None, reached):
+        yield (
+            f"stopping.direction: '{metric}' is better when {better}, and {taken} ends training "
+            f"while it is bad; stopping.direction={reached} waits until it is good"
+        )
+
+
+def _better(metric: str | None, higher: frozenset[str]) -> str:
+    return "higher" if str(metric).partition("/")[2] in higher else "lower"
 
 
 def _name(node: Any) -> str:

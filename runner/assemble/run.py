@@ -34,7 +34,7 @@ from runner.components.stopping import Stopping
 from runner.config import Node, build, maker
 from runner.foundation import memory, rng
 from runner.foundation.durations import Clock
-from runner.foundation.errors import Misconfigured, did_you_mean, naming
+from runner.foundation.errors import Misconfigured, did_you_mean, naming, shown
 from runner.training import evaluation, feed, step
 from runner.training.evaluation import Metrics, evaluating
 from runner.training.state import Outcome, State
@@ -105,6 +105,7 @@ class Run:
             slots = self.optimizer.init(list(self.model.parameters()))
         state = State(self.model, slots, self.schedule.init(), self.stopping.init())
         state.averages = self.averaging.init([t.detach() for t in state.averaged_tensors()])
+        state.skips = state.skips.to(self.device)
         return state
 
     def minimized(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -134,6 +135,7 @@ class Run:
             seed=self.settings.seed,
             autocast=self.autocast,
             accumulate=self.settings.trainer.accumulate,
+            skips=self.settings.trainer.skips,
             whole=whole,
         )
 
@@ -232,7 +234,10 @@ def tried(run: Run, higher: frozenset[str]) -> Run:
     """Try a step, initialize, and find the goal; `higher` are metrics that are better when so."""
     _try(run)
     initialized(run)
-    run.state()  # what an optimizer cannot start with, it says before a directory is made
+    state = run.state()  # what an optimizer cannot start with is said before a directory is made
+    with naming("schedule"):
+        for number in (0, 1, run.clock.total - 1):
+            run.schedule.at(number, state.schedule)
     run.goal, run.sign = _goal(run, higher)
     return run
 
@@ -300,22 +305,13 @@ def _goal(run: Run, higher: frozenset[str]) -> tuple[str, float]:
         goal = usual if usual in names else f"{split}/loss"
     if goal not in names:
         available = f" (measured are {', '.join(names)})"
-        raise Misconfigured(f"objective: no metric '{goal}'{did_you_mean(goal, names)}{available}")
+        hint = did_you_mean(goal, names)
+        raise Misconfigured(f"objective: no metric {shown(goal)}{hint}{available}")
     if not run.settings.hooks:  # what those log is known when they run
         _refuse_unlogged(run, [*names, "lr", "gradient/norm"])
-    if run.schedule.watches in names:
-        _refuse_backwards(run, higher)
+    rules.refuse_backwards(run.settings, run.schedule.watches, names, higher)
+    run.warnings += rules.backwards(run.settings, run.stopping.watches, names, higher)
     return goal, -1.0 if goal.partition("/")[2] in higher else 1.0
-
-
-def _refuse_backwards(run: Run, higher: frozenset[str]) -> None:
-    """Raise `Misconfigured` if the schedule takes a metric's getting better for getting worse."""
-    metric, taken = run.schedule.watches, run.settings.schedule.arguments.get("better")
-    better = "higher" if str(metric).partition("/")[2] in higher else "lower"
-    if taken not in (None, better):
-        raise Misconfigured(
-            f"schedule.better: '{metric}' is better when {better}; use schedule.better={better}"
-        )
 
 
 def _refuse_unlogged(run: Run, logged: list[str]) -> None:
@@ -323,7 +319,5 @@ def _refuse_unlogged(run: Run, logged: list[str]) -> None:
     watched = {"schedule": run.schedule.watches, "stopping": run.stopping.watches}
     for group, metric in watched.items():
         if metric not in (None, "objective", *logged):
-            hint = did_you_mean(str(metric), logged)
-            raise Misconfigured(
-                f"{group}.metric: '{metric}' is not logged{hint} (logged are {', '.join(logged)})"
-            )
+            hint = f"{did_you_mean(str(metric), logged)} (logged are {', '.join(logged)})"
+            raise Misconfigured(f"{group}.metric: {shown(metric)} is not logged{hint}")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from runner.config import Node
-from runner.foundation.durations import PeriodText
+from runner.foundation import secrets
+from runner.foundation.durations import PeriodOrMinutesText, PeriodText
 from runner.foundation.ranges import Count, Positive, Range, Seed
 
 
@@ -25,6 +27,8 @@ class Pattern:
     def check(self, value: str) -> None:
         """Raise a ValueError that names the first character which does not fit."""
         if re.fullmatch(self.expression, value):
+            if secrets.holds(value):
+                raise ValueError("a name is no place for a secret")
             return
         fits = next((n for n in range(len(value), 0, -1) if re.fullmatch(
             self.expression, value[:n])), 0)  # fmt: skip
@@ -33,6 +37,26 @@ class Pattern:
 
     def __str__(self) -> str:
         return self.description
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The path of a folder that may be made."""
+
+    def check(self, value: str) -> None:
+        """Raise a ValueError for no path, and for one with characters that no name has."""
+        if not value.strip():
+            raise ValueError("for the working directory write .")
+        odd = next((at for at, each in enumerate(value) if ord(each) < ord(" ")), None)
+        if odd is not None:
+            raise ValueError(f"character {odd + 1} ({value[odd]!r}) does not fit")
+        try:
+            Path(value).expanduser()
+        except RuntimeError as error:
+            raise ValueError("there is no such user") from error
+
+    def __str__(self) -> str:
+        return ": the path of a folder"
 
 
 RunName = Annotated[
@@ -55,7 +79,13 @@ class Trainer:
     evaluation_batch_size: Count
     log_every: PeriodText
     evaluate_every: PeriodText
-    save_every: PeriodText | None
+    save_every: PeriodOrMinutesText | None
+    on_nonfinite: Literal["stop", "skip_step", "rollback"]
+
+    @property
+    def skips(self) -> bool:
+        """Tell whether steps that are not finite are left out."""
+        return self.on_nonfinite == "skip_step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +99,7 @@ class Settings:
     threads: Annotated[int, Range(1, 1024)] | Literal["auto"]
     compile: bool | Literal["auto", "trace"]
     objective: str
-    output_root: str
+    output_root: Annotated[str, Folder()]
     tensorboard: bool
     summary: bool
     trainer: Trainer

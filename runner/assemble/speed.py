@@ -17,7 +17,7 @@ import torch
 
 from runner.assemble import calibrate
 from runner.assemble.budget import batch_size
-from runner.assemble.machine import structure, threads_key
+from runner.assemble.machine import speed_key, threads_key
 from runner.assemble.run import Begun, Run, assemble
 from runner.assemble.settings import Settings
 from runner.foundation import remembered
@@ -104,7 +104,7 @@ def _recalled(
 ) -> tuple[Made | None, bool | str, str]:
     """Return what was decided for a run of this structure and length, or decide."""
     length = run.clock.total, run.settings.trainer.minutes
-    key = structure(run.settings, str(run.device), torch.get_num_threads(), *length)
+    key = speed_key(run.settings, str(run.device), torch.get_num_threads(), *length)
     decision = remembered.recall(key)
     if decision is None:
         made, value, reason = _chosen(run, state, say)

@@ -118,6 +118,18 @@ def widened(layer: nn.Module, pieces: int) -> nn.Module:
     raise ValueError(f"no activation of several pieces can stand behind a {type(layer).__name__}")
 
 
+def _applied(activation: nn.Module, z: torch.Tensor) -> torch.Tensor:
+    """Return f(z); raises ValueError for a module that is no function of single numbers."""
+    try:
+        values: torch.Tensor = activation(z[:, None])[:, 0]
+    except (TypeError, RuntimeError) as error:
+        name, reason = type(activation).__name__, str(error).partition("\n")[0]
+        raise ValueError(f"{name} is no activation, a function of single numbers: {reason}") from (
+            error
+        )
+    return values
+
+
 def activation_gain(activation: nn.Module) -> float:
     """Return 1 / sqrt(E f(z)^2) for z ~ N(0, 1): what keeps the second moment through a layer.
 
@@ -130,6 +142,6 @@ def activation_gain(activation: nn.Module) -> float:
     pieces = getattr(activation, "pieces", 1)
     density = density * pieces * torch.special.ndtr(z) ** (pieces - 1)
     with torch.no_grad():
-        values = z if pieces > 1 else activation.double()(z[:, None])[:, 0]
+        values = z if pieces > 1 else _applied(activation.double(), z)
         moment = torch.trapezoid(values.square() * density, z)
     return 1 / math.sqrt(moment) if moment > 0 else 1.0

@@ -15,12 +15,12 @@ import torch
 
 from runner.assemble import calibrate
 from runner.assemble.lanes import Together, refusal, together
-from runner.assemble.machine import structure
+from runner.assemble.machine import speed_key
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.assemble.speed import SAVED, can_compile, compile_seconds, make_ready, seconds_of
 from runner.foundation import remembered
-from runner.foundation.errors import RunnerError
+from runner.foundation.errors import RunnerError, no_exit
 from runner.training.ready import Compiled, Traced, preserved
 
 SECONDS = 0.5  # of trying ways out
@@ -83,7 +83,7 @@ def key_of(settings: Sequence[Settings], processes: int, most: int | None = None
     count = _shares(len(settings), processes, most or LANES[-1])[0]
     kept = remembered.recall(_compiled_key(first, threads, count)) is not None
     amount = len(settings), processes, first.trainer.epochs, first.trainer.steps, most, kept
-    return structure(first, first.device, threads, "way", *amount)
+    return speed_key(first, first.device, threads, "way", *amount)
 
 
 def mode_of(settings: Settings) -> str:
@@ -181,18 +181,19 @@ def _evaluating(run: Run) -> float:
 
 def _first(settings: Sequence[Settings], threads: int) -> Run:
     """Assemble the first job that can be; raises what the first raises where none can."""
-    errors: list[RunnerError] = []
+    errors: list[Exception] = []
     for each in settings:
         try:
-            return assemble(replace(each, threads=threads))
-        except RunnerError as error:
+            with no_exit():
+                return assemble(replace(each, threads=threads))
+        except Exception as error:  # what it calls may be the user's own code
             errors.append(error)
     raise errors[0]
 
 
 def _compiled_key(settings: Settings, threads: int, count: int) -> str:
     """Return under which key it is remembered that kernels of so many lanes are on disk."""
-    return structure(settings, settings.device, threads, "lanes compiled", count)
+    return speed_key(settings, settings.device, threads, "lanes compiled", count)
 
 
 def remember_compiled(settings: Settings, threads: int, count: int) -> None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import os
 import sys
 import traceback
 
-from runner.foundation import options
-from runner.foundation.errors import Interrupted, Misconfigured, RunnerError, did_you_mean
+from runner.foundation import options, secrets
+from runner.foundation.errors import (
+    Interrupted,
+    Misconfigured,
+    RunnerError,
+    did_you_mean,
+    no_exit,
+    out_of_memory,
+    printable,
+)
+from runner.foundation.files import FULL
+from runner.foundation.streams import forgiving
 
 VERBS = {
     "train": "train one configuration, or with -m many (the default verb)",
@@ -27,13 +36,26 @@ VERBS = {
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; return its exit code. A user's mistake never shows a traceback."""
+    """Run one command; return its exit code. A user's mistake never shows a traceback.
+
+    What reads the output may leave, and the output may be full: the command goes on.
+    """
+    with forgiving() as failures:
+        code = _run(arguments)
+    if failures and not code:
+        return _complain(f"standard output: cannot write: {failures[0].strerror}", 8)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         verb, rest = _verb(arguments)
         module = importlib.import_module(f"runner.cli.{verb}")
         parser = _Parser(f"runner {verb}", VERBS[verb], module.__doc__ or "")
         module.configure(parser)
-        return module.run(parser.parse_intermixed_args(rest)) or 0
+        asked = parser.parse_intermixed_args(rest)
+        with no_exit():
+            return module.run(asked) or 0
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except Interrupted as error:
@@ -44,11 +66,10 @@ def run(arguments: list[str]) -> int:
         return _complain("\n".join([title, *(f"  {line}" for line in error.problems)]), 2)
     except RunnerError as error:
         return _complain(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if short := out_of_memory(error):
+            return _complain(str(short), short.exit_code)
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, *FULL):
             return _complain(f"cannot write: {error}", 8)
         traceback.print_exc()
         return _complain("this is a bug in the runner; please report it with the text above", 1)
@@ -134,5 +155,5 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"runner: {text}", file=sys.stderr)
+    print(f"runner: {printable(secrets.without(text))}", file=sys.stderr)
     return code

@@ -84,4 +84,6 @@ def candidates(verb: str, word: str) -> Iterator[str]:
             )
     yield from (f"{key}=" for key in conf.top_level_keys())
     if verb != "show":
-        yield f"{conf.SEEDS}="
+        yield from (f"{conf.SEEDS}=", "run_dir=")
+        if verb != word:  # else it is the command `resume` that is being typed
+            yield "resume="

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
-import yaml
-
-from runner.foundation import kinds, memory
-from runner.foundation.errors import Misconfigured, did_you_mean
+from runner.foundation import kinds, memory, secrets
+from runner.foundation import options as conf
+from runner.foundation.errors import Misconfigured, did_you_mean, shown
 from runner.foundation.files import flat
 from runner.foundation.ranges import Count
+from runner.foundation.yaml_faults import load
 
 # What a defaults file may set: where things are on this machine, nothing that shapes a result.
 MACHINE: dict[str, Any] = {
@@ -26,7 +26,7 @@ MACHINE: dict[str, Any] = {
     "trust": str,
     "config_dir": str,
 }
-RECORDED = ("dataset.root", "device")  # what may differ where a run is opened again
+OF_RECORDED = ("output_root", "dataset.root", "device")  # what may differ for one opened again
 LISTS = ("trust", "config_dir")
 
 
@@ -67,10 +67,10 @@ def machine() -> dict[str, Any]:
     path = defaults_file()
     if not path.is_file():
         return {}
-    try:
-        content = flat(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
-        raise Misconfigured(f"{path}: not a mapping of keys: {error}") from error
+    found, faults = load(path)
+    if faults:
+        raise Misconfigured(faults)
+    content = flat(found or {})
     for key in LISTS:
         if isinstance(content.get(key), str):
             content[key] = [content[key]]
@@ -86,29 +86,35 @@ def _wrong(key: str, value: Any) -> list[str]:
     try:
         for each in value if key in LISTS and isinstance(value, list) else [value]:
             kinds.convert(each, MACHINE[key])
-    except ValueError:
-        return [f"{key}: expected {kinds.describe(MACHINE[key])}, got {value!r}"]
+    except ValueError as error:
+        hint = f"; {error}" if str(error) else ""
+        return [f"{key}: expected {kinds.describe(MACHINE[key])}, got {shown(value)}{hint}"]
     return []
 
 
 def output_root(given: str | None = None) -> Path:
     """Return where runs are: the given root, else the defaults file's, else `outputs`."""
-    return Path(given or machine().get("output_root", "outputs")).expanduser()
+    root = given or machine().get("output_root", "outputs")
+    try:
+        folder = Path(root).expanduser()
+        folder.exists()  # raises for names that are too long
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Misconfigured(f"output_root: {shown(root)} cannot be a folder: {reason}") from error
+    return folder
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add a run, and the machine keys that may differ from the recorded ones."""
+def add_run(parser: argparse.ArgumentParser, takes: str = "") -> None:
+    """Add a run, and what may differ from its record: machine keys alone, or what it `takes`."""
     parser.add_argument("run", metavar="DIR", help="a run: directory, id, part of an id, or last")
-    keys = ", ".join(f"{key}=" for key in RECORDED)
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help=f"output_root=, {keys}"
-    )
+    keys = ", ".join(["output_root=", takes] if takes else [f"{key}=" for key in OF_RECORDED])
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=keys)
     add_trust(parser)
 
 
 def here(overrides: list[str]) -> dict[str, str]:
     """Return the machine keys given for a recorded run; any other key is a mistake."""
-    known = ("output_root", *RECORDED)
+    known = OF_RECORDED
     given = dict(each.partition("=")[::2] for each in overrides)
     if wrong := [key for key in given if key not in known]:
         raise Misconfigured(
@@ -119,9 +125,13 @@ def here(overrides: list[str]) -> dict[str, str]:
 
 def trusted(options: argparse.Namespace, defaults: Mapping[str, Any]) -> list[str]:
     """Return the packages to trust; those given by flag may lie in the working directory."""
+    packages = list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
+    wrong = [each for each in packages if not all(map(str.isidentifier, each.split(".")))]
+    if wrong:
+        raise Misconfigured([f"--trust {shown(each)}: expected a package's name" for each in wrong])
     if options.trust and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # behind all others: nothing there can stand in for them
-    return list(dict.fromkeys([*options.trust, *defaults.get("trust", [])]))
+    return packages
 
 
 @dataclass(frozen=True)
@@ -148,22 +158,27 @@ class Given:
             overrides=list(overrides),
             trust=self.trust,
             config_dirs=[str(folder.resolve()) for folder in self.folders],
+            environment=secrets.names(),
         )
+
+
+def several() -> list[str]:
+    """Return the groups of which many options may be chosen."""
+    from runner.assemble.settings import Settings
+
+    return [name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is dict]
 
 
 def given(options: argparse.Namespace) -> Given:
     """Read flags and the defaults file."""
-    from runner.assemble.settings import Settings
-
     defaults = machine()
     folders = dict.fromkeys([*options.config_dir, *defaults.get("config_dir", [])])
     return Given(
         trust=trusted(options, defaults),
-        folders=[Path(each).expanduser() for each in folders],
+        folders=conf.folders(folders)[1:],
         machine={key: value for key, value in defaults.items() if key not in LISTS},
-        several=[name for name, kind in get_type_hints(Settings).items()
-                 if get_origin(kind) is dict],
-    )  # fmt: skip
+        several=several(),
+    )
 
 
 @memory.loading()

@@ -1,4 +1,4 @@
-"""Show what differs between two runs: settings, then final metrics.
+"""Show what differs between two runs: settings, then final metrics, and why not all bits are equal.
 
 runner diff 1432 1440
 runner diff last 1432-adam
@@ -37,6 +37,10 @@ def run(options: argparse.Namespace) -> int:
     terminal.line("")
     first, second = map(_metrics, folders)
     terminal.table(["metric", *names], _rows(first, second, changed_only=False))
+    before, after = map(_bits, folders)
+    for key, value in before.items():
+        if None not in (value, after[key]) and value != after[key]:
+            terminal.line(f"not bit-exact: {key} {value} -> {after[key]}")
     return 0
 
 
@@ -47,6 +51,18 @@ def _rows(a: dict[str, Any], b: dict[str, Any], *, changed_only: bool) -> list[l
         for key in keys
         if not changed_only or a.get(key) != b.get(key)
     ]
+
+
+def _bits(folder: Path) -> dict[str, Any]:
+    """Return what the bits of a run depend on beside its settings; for a job what its batch has."""
+    status, here = directory.status(folder), read_json(folder / directory.ENVIRONMENT)
+    if (batch := status.get("batch")) is None:
+        torch = here.get("versions", {}).get("torch")
+        return {"torch": torch, "threads": here.get("threads"), "trained": "alone"}
+    saves = folder.parent / directory.BATCHES / batch
+    own = read_json(saves / (status.get("id") or "") / directory.FINGERPRINT)
+    found = own or read_json(saves / directory.FINGERPRINT)
+    return {key: found.get(key) for key in ("torch", "threads", "trained")}
 
 
 def _metrics(folder: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run(
         terminal.warn(warning)
     if options.dry_run:
         return _shown(planned, chosen, folder, terminal)
-    dispatch.ready(planned.parts["sweep"])
+    dispatch.ready(planned.parts["sweep"], planned.parts["request"], recorded=folder is not None)
     found, figures = folder.exists(), planned.parts["sweep"].figures
     launch.make(folder, anew=options.new)
     with launch.alone(folder, terminal):

@@ -13,11 +13,13 @@ never the best. `~` are numbers so far. results.csv in the sweep's directory has
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from runner.cli.configure import output_root
-from runner.foundation.errors import Misconfigured
+from runner.foundation.errors import Misconfigured, printable
+from runner.foundation.files import refuse_links
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.reports import curves, figures, folding, results, sweep, table, tensorboard
@@ -45,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the report, and on demand draw what can be drawn."""
     folder = _found(options)
     terminal = Terminal()
+    if directory.is_sweep(folder) or options.figures:
+        refuse_links(folder)
     if not directory.is_sweep(folder):
         return _run(folder, options, terminal)
     if not (options.latex or options.csv):
@@ -53,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         found = results.read(folder)
         configurations = folding.folded(found)
         form = table.as_csv if options.csv else table.latex
-        print(form(found, configurations, every=options.verbose or options.csv), end="")
+        print(printable(form(found, configurations, every=options.verbose or options.csv)), end="")
         if problem := sweep.keep(found):
             print(f"warning: {problem}", file=sys.stderr)
     if options.figures:
@@ -74,7 +78,7 @@ def _found(options: argparse.Namespace) -> Path:
     try:
         return directory.find(options.folder, output_root(given.get("output_root")), sweeps=True)
     except Misconfigured as error:
-        if not (path := Path(options.folder)).is_dir():
+        if not os.path.isdir(path := Path(options.folder)):
             raise
         inside = sorted(each.parent.name for each in path.glob(f"*/{directory.SWEEP}"))
         hint = f"; the sweeps in it: {', '.join(inside[:10])}" if inside else ""

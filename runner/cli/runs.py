@@ -15,6 +15,7 @@ from runner.cli.configure import output_root
 from runner.foundation.files import held, read_json, read_yaml
 from runner.recording import directory
 from runner.recording.console import Terminal, number
+from runner.reports.results import outcome
 from runner.sweeps.state import best, counted, looked_at
 
 
@@ -44,8 +45,8 @@ def _row(folder: Path) -> list[str]:
         return _sweep(folder)
     status = directory.status(folder)
     asked = read_yaml(folder / directory.OVERRIDES)
-    best = read_json(folder / directory.SUMMARY).get("best", {})
-    shown = f"{best['objective']} {number(best['value'])}" if best.get("value") is not None else ""
+    found = outcome(read_json(folder / directory.SUMMARY))
+    shown = "" if found["value"] is None else f"{found['objective']} {number(found['value'])}"
     return [
         folder.name,
         _state(folder, status),
@@ -59,7 +60,7 @@ def _row(folder: Path) -> list[str]:
 def _sweep(folder: Path) -> list[str]:
     content, counts = looked_at(folder, directory.at_work(folder))
     found = best(content)
-    shown = f"{content['objective']} {number(found[0])}" if found else ""
+    shown = f"{content.get('objective')} {number(found[0])}" if found else ""
     return [
         folder.name,
         counted(counts),

@@ -124,10 +124,10 @@ def _groups(settings: Sequence[Any]) -> Sequence[tuple[list[int], str]]:
 def _estimates(plan: Any, groups: Sequence[Sequence[int]], known: Known) -> Iterator[str]:
     """Yield what is said of the time and memory of each group, then of all."""
     from runner.sweeps.estimate import estimates
-    from runner.sweeps.state import DONE
+    from runner.sweeps.state import SETTLED
 
     jobs = [[plan.jobs[at] for at in members] for members in groups]
-    return estimates([[job for job in group if known.get(job.id, ("", ""))[1] not in DONE]
+    return estimates([[job for job in group if known.get(job.id, ("", ""))[1] not in SETTLED]
                       for group in jobs], plan.sweep)  # fmt: skip
 
 

@@ -4,13 +4,20 @@ runner                                   the default: a small perceptron on digi
 runner dataset=fashion_mnist architecture=cnn optimizer=adam
 runner optimizer.lr=0.01 seed=3 name=slower
 runner -m optimizer.lr=0.1,0.01 seeds=3  six runs
+runner run_dir=runs/a resume=auto        in this directory; given again, goes on where it was cut
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from runner.cli import continuing
 from runner.cli.configure import add_configuration, configured
+from runner.foundation import secrets
 from runner.foundation.errors import Misconfigured
 
 OF_SWEEPS = {"--dry-run": "print the jobs of a sweep and what they would take; record nothing",
@@ -33,23 +40,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check, assemble, train."""
-    from runner.training.signals import raising
+    from runner.training.signals import leaving
 
+    for warning in secrets.typed(options.overrides):
+        print(f"warning: {warning}", file=sys.stderr)
     if options.multirun:
         from runner.cli import sweep
 
+        continuing.refuse_in_sweeps(options.overrides)
         return sweep.run(options)
     alone = {"--dry-run": options.dry_run, "--new": options.new, "--detach": options.detach}
     if wrong := [flag for flag, given in alone.items() if given]:
         raise Misconfigured([f"{flag}: is about a sweep; add -m" for flag in wrong])
-    with raising():
-        settings, _, request = configured(options)
+    with leaving():
+        about, options.overrides = continuing.apart(options.overrides)
+        settings, composition, request = configured(options)
         from runner.assemble.speed import settled
         from runner.execution.launch import announce, launch, named
         from runner.recording.console import Terminal
 
+        if (folder := continuing.found(about)) is not None:
+            _go_on(folder, composition, request, about)
+            return 0
         terminal = Terminal()
         assembled = settled(settings, terminal.line)
         announce(assembled, named(request.choices, request.overrides), terminal)
-        launch(assembled, request, terminal)
+        launch(assembled, request, terminal, about.run_dir)
     return 0
+
+
+def _go_on(folder: Path, composition: Any, request: Any, about: continuing.About) -> None:
+    """Continue the run of this very command."""
+    from runner import config
+    from runner.assemble.settings import Settings
+    from runner.execution.launch import resume
+    from runner.recording.console import Terminal
+
+    kept = continuing.decided(composition.config, folder)
+    settings = config.check({**composition.config, **kept}, Settings, trust=request.trust)
+    request = replace(request, config={**request.config, **kept})
+    resume(settings, folder, Terminal(), request, about.allow)

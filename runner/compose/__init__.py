@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 
 from runner.compose import values
 from runner.compose.composer import Composer, Composition, MistakesFound
 from runner.foundation.errors import Misconfigured
+from runner.foundation.yaml_faults import load
 
 __all__ = [
     "Composer",
@@ -48,17 +47,14 @@ def compose(
 
 def recorded(path: Path) -> Composition:
     """Read the configuration that a run directory recorded."""
-    try:
-        config = OmegaConf.load(path)
-    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise Misconfigured(f"{path}: cannot be read as a configuration: {error}") from error
-    problems: list[str] = []
-    if not isinstance(config, DictConfig):
-        raise Misconfigured(f"{path}: expected a mapping of keys")
-    record: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+    content, problems = load(path)
+    problems += [f"{path}: {each}" for each in values.misread(content or {})]
+    if problems or content is None:
+        raise Misconfigured(problems or f"{path}: the file says nothing")
+    record: Any = OmegaConf.to_container(OmegaConf.load(path))
     resolved = values.resolved(record, problems)
     if problems:
-        raise Misconfigured(problems)
+        raise Misconfigured([f"{path}: {each}" for each in problems])
     return Composition(resolved, record)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +33,12 @@ def choose(words: Sequence[str], folders: Sequence[Path], problems: Sequence[str
     """
     search = ",".join(f"'file://{folder.resolve()}'" for folder in folders)
     overrides = [*words, f"hydra.searchpath=[{search}]"]
-    with _yaml_errors([options.own_folder(), *folders]):
-        try:
-            with initialize_config_dir(str(options.own_folder()), version_base="1.3"):
-                config = hydra_compose(PRIMARY, overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise Misconfigured([*problems, str(error)]) from error
+    try:
+        with initialize_config_dir(str(options.own_folder()), version_base="1.3"):
+            config = hydra_compose(PRIMARY, overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        reason = str(error) or str(error.__cause__)
+        raise Misconfigured([*problems, reason.partition("\n")[0]]) from error
     choices = {
         group: list(option) if isinstance(option, ListConfig) else option
         for group, option in config.hydra.runtime.choices.items()
@@ -48,25 +47,3 @@ def choose(words: Sequence[str], folders: Sequence[Path], problems: Sequence[str
     OmegaConf.set_struct(config, False)
     del config["hydra"]
     return Chosen(OmegaConf.to_container(config), choices)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _yaml_errors(folders: Sequence[Path]) -> Iterator[None]:
-    """Turn a YAML error into a message with file and line."""
-    try:
-        yield
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{mark.name}:{mark.line + 1}" if mark else _undecodable(folders)
-        reason = getattr(error, "problem", None) or str(error)
-        raise Misconfigured(f"{where}: {reason}") from error
-
-
-def _undecodable(folders: Sequence[Path]) -> str:
-    for folder in folders:
-        for path in sorted(folder.rglob("*.yaml")):
-            try:
-                path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                return f"{path}: not UTF-8"
-    return "a configuration file"

@@ -12,10 +12,12 @@ from hydra.core.override_parser.types import Override
 from runner.compose import values, words
 from runner.compose.chosen import Chosen, choose
 from runner.compose.swapped import Swapper
+from runner.compose.written import Written
 from runner.foundation import options
-from runner.foundation.errors import Misconfigured, did_you_mean
+from runner.foundation.errors import Misconfigured, did_you_mean, shown
 from runner.foundation.files import flat
 
+ROOT = "output_root"  # where things are written
 AS_WRITTEN = "grids"  # words, whose interpolations are resolved where they are composed
 
 
@@ -62,22 +64,26 @@ class Composer:
         machine: Mapping[str, Any] | None = None,
         several: Sequence[str] = (),
     ):
-        for folder in folders:
-            if not folder.is_dir():
-                raise Misconfigured(f"--config-dir {folder}: no such folder")
         self.read = words.reader()
-        self.groups = options.groups([options.own_folder(), *folders])
+        self._written = Written(folders)
+        self.groups = self._written.groups
         self._folders, self._machine, self._several = folders, machine or {}, several
         self._chosen: dict[tuple[str, ...], Chosen] = {}
+        self._root = options.top_level(ROOT)
         self._swapper = Swapper([options.own_folder(), *folders])
 
     def compose(
-        self, overrides: Iterable[str], *, alone: bool = False
+        self,
+        overrides: Iterable[str],
+        *,
+        alone: bool = False,
+        base: Mapping[str, Any] | None = None,
     ) -> tuple[Composition, list[str]]:
         """Return what the overrides ask for, as far as they can be met, and every mistake.
 
-        `alone`: words of a sweep, and an experiment that is one, are mistakes. Raises
-        `Misconfigured` where Hydra cannot compose the options at all.
+        `alone`: words of a sweep, and an experiment that is one, are mistakes. `base` is what they
+        change, instead of the defaults. Raises `Misconfigured` where Hydra cannot compose the
+        options at all.
         """
         problems: list[str] = []
         parsed = self._parsed(overrides, alone, problems)
@@ -87,7 +93,11 @@ class Composer:
             each for each in choosing if words.exists(each, self.groups, self._several, problems)
         ]
         chosen = self._choose(valid, problems)
+        problems += self._written.doubled(chosen.choices)
         record = values.copied(chosen.config)
+        if base is not None:
+            groups = [words.top(override) for override in valid]
+            record = values.copied({**base, **{group: record[group] for group in groups}})
         for override in parsed:
             if override not in choosing:
                 _apply(record, override, problems)
@@ -107,7 +117,12 @@ class Composer:
             except words.Unreadable as unreadable:
                 problems.append(str(unreadable))
                 continue
-            if why_not := words.one_value(override, alone):
+            key = override.key_or_group
+            lists = key not in self.groups or key in self._several
+            why_not = words.one_value(override, alone, lists)
+            if not why_not and words.is_choice(override, self.groups):
+                why_not = words.at_its_place(override)
+            if why_not:
                 problems.append(why_not)
             else:
                 parsed.append(override)
@@ -117,10 +132,15 @@ class Composer:
         """Return the options' configuration, with the machine's defaults."""
         lines = tuple(each.input_line or "" for each in choosing)
         if lines not in self._chosen:
+            if faults := [*dict.fromkeys(self._written.faults(words.chosen(choosing)))]:
+                raise Misconfigured([*problems, *faults])
             chosen = self._swapper.swapped(choosing)
             if chosen is None:
                 chosen = choose(lines, self._folders, problems)
                 self._swapper.remember(choosing, chosen)
+            if (root := chosen.config.get(ROOT)) != self._root:
+                where = "only the command line and the defaults file may"
+                raise Misconfigured([*problems, f"{ROOT}: an option says {shown(root)}; {where}"])
             config = values.copied(chosen.config)
             for key, value in self._machine.items():
                 if values.has(config, key):

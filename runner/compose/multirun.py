@@ -60,6 +60,17 @@ def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return hydra, [word for word in words if word not in hydra]
 
 
+def telling(words: Sequence[str]) -> list[str]:
+    """Return the words about launcher and sweeper that say more than a name or a number.
+
+    What they say may be a command, the name of a function or an address, and is acted upon.
+    """
+    plain = re.compile(
+        r"hydra/(launcher|sweeper)=\w+|[^=]*=([-+.\d]+([eE][-+]?\d+)?|true|false|null)"
+    )
+    return [word for word in apart(words)[0] if not plain.fullmatch(word)]
+
+
 def choose(words: Sequence[str]) -> Chosen:
     """Return what the words about launcher and sweeper choose; raises `Misconfigured`."""
     found: dict[str, list[str]] = {kind: [] for kind in KINDS}

@@ -12,9 +12,23 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from runner.foundation import secrets
+from runner.foundation.errors import shown
 
 MISSING = "???"
+RESOLVERS = ("oc.env", "oc.decode", "oc.select", "oc.create", "oc.dict.keys", "oc.dict.values")
 Place = tuple[str | int, ...]  # the way to a value, through mappings and lists
+
+
+def _env(name: str, *default: Any) -> Any:
+    """Return an environment variable's value, as OmegaConf does, and keep it out of all records."""
+    secrets.keep(name)
+    return oc.env(name, *default)
+
+
+OmegaConf.register_new_resolver("oc.env", _env, replace=True)
 
 
 def copied(value: Any) -> Any:
@@ -70,24 +84,58 @@ def remove(config: dict[str, Any], key: str) -> None:
 def resolved(config: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """Return a copy with interpolations resolved; one that cannot be is a problem, and null."""
     result = copied(config)
-    places = dict(_interpolated(config, ()))
+    places: dict[Place, str] = {}
+    for place, text in interpolated(config):
+        if why_not := unreadable(text):
+            problems.append(f"{written(place)}: {why_not}")
+            _into(result, place)[place[-1]] = None
+        else:
+            places[place] = text
     if not places:
         return result
-    tree = OmegaConf.create(_concerned(config, places))
+    tree = OmegaConf.create(_concerned(result, places))
     for place in places:
-        node, into = tree, result
-        for part in place[:-1]:
-            node, into = node[part], into[part]
         try:
-            value = node[place[-1]]
+            value = _into(tree, place)[place[-1]]
             plain = (
                 OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             )
-        except OmegaConfBaseException as error:
-            problems.append(f"{_key(place)}: {_reason(error)}")
+        except (OmegaConfBaseException, RecursionError) as error:
+            problems.append(f"{written(place)}: {_reason(error)}")
             plain = None
-        into[place[-1]] = plain
+        _into(result, place)[place[-1]] = plain
     return result
+
+
+def unreadable(text: str) -> str:
+    """Say why OmegaConf, or we, cannot resolve the interpolations of a text, or nothing."""
+    try:
+        OmegaConf.create([text])
+    except OmegaConfBaseException:
+        return f"cannot read {shown(text)}: an interpolation is ${{key}} or ${{oc.env:NAME}}"
+    unknown = [name for name in re.findall(r"\$\{\s*([\w.]+)\s*:", text) if name not in RESOLVERS]
+    if unknown:
+        return f"unknown interpolation ${{{unknown[0]}:...}}; known are {', '.join(RESOLVERS)}"
+    return ""
+
+
+def misread(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield, for each interpolation that cannot be read, its key and why."""
+    for place, text in interpolated(config):
+        if why_not := unreadable(text):
+            yield f"{written(place)}: {why_not}"
+
+
+def written(place: Place) -> str:
+    """Return a place as a key: `architecture.hidden[0]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+
+
+def _into(node: Any, place: Place) -> Any:
+    """Return the mapping or list that holds a place."""
+    for part in place[:-1]:
+        node = node[part]
+    return node
 
 
 def _at(node: Any, part: str) -> str | int:
@@ -111,12 +159,12 @@ def _merge(into: dict[str, Any], further: Mapping[str, Any]) -> None:
             into[name] = copied(value)
 
 
-def _interpolated(node: Any, place: Place) -> Iterator[tuple[Place, str]]:
+def interpolated(node: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
     """Yield the place and text of every value that OmegaConf takes for an interpolation."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for at, value in items:
         if isinstance(value, dict | list):
-            yield from _interpolated(value, (*place, at))
+            yield from interpolated(value, (*place, at))
         elif isinstance(value, str) and "${" in value:
             yield (*place, at), value
 
@@ -133,12 +181,12 @@ def _concerned(config: dict[str, Any], places: Mapping[Place, str]) -> dict[str,
     return {name: value for name, value in config.items() if name in named}
 
 
-def _key(place: Place) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-
-
-def _reason(error: OmegaConfBaseException) -> str:
-    text = str(error).splitlines()[0]
+def _reason(error: Exception) -> str:
+    text = str(error).partition("\n    full_key")[0]
     if match := re.search(r"Environment variable '(.*?)' not found", text):
         return f"environment variable {match[1]} is not set"
-    return text
+    if match := re.match(r"Interpolation key '(.*)' not found", text, re.DOTALL):
+        return f"unknown interpolation ${{{match[1]}}}: there is no such key"
+    if isinstance(error, RecursionError) or text == "Recursive interpolation detected":
+        return "interpolations go round in a circle"
+    return re.sub(r"^\w+ (raised )?while resolving interpolation: | expecting {.*", "", text)

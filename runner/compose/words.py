@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
 from hydra.errors import HydraException
 
 from runner.compose.functions import parser
+from runner.compose.unreadable import deep, unreadable_key, unreadable_value
+from runner.compose.written import NO_HYDRA
 from runner.foundation import options
 from runner.foundation.absent import NOT_HERE
-from runner.foundation.errors import did_you_mean
+from runner.foundation.errors import did_you_mean, shown
+from runner.foundation.files import flat
 
 SWEEP, SEEDS = "sweep", options.SEEDS
 ONE_RUN = "belongs to a sweep; add -m, or leave it out"
@@ -30,20 +33,25 @@ def reader() -> Callable[[str], Override]:
     @functools.cache
     def read(word: str) -> Override:
         key, equals, value = word.partition("=")
-        if not key:
-            raise Unreadable(f"'{word}': not of the form key=value")
+        if why_not := unreadable_key(word, key, equals):
+            raise Unreadable(why_not)
         if equals and not value:
             raise Unreadable(f"{key}: missing value after '='")
         try:
             override = grammar.parse_override(word)
         except HydraException as error:
-            raise Unreadable(_why_not(word, key, str(error).splitlines()[0])) from error
+            raise Unreadable(_why_not(key, value, str(error))) from error
+        except (ValueError, RecursionError) as error:
+            long = "too many digits" if isinstance(error, ValueError) else "nested too deeply"
+            raise Unreadable(f"{key}: cannot read {shown(value)}: {long}") from error
         if _nested(override._value):
             raise Unreadable(f"{key}: {value}: a sweep stands by itself, not among other values")
+        if deep(value):
+            raise Unreadable(f"{key}: {shown(value)}: nested too deeply")
         if re.match(r"hydra[/.](launcher|sweeper)\b", override.key_or_group):
             raise Unreadable(f"{key}: {ONE_RUN}")
         if top(override).partition("/")[0] == "hydra":
-            raise Unreadable(f"{key}: the runner composes by itself; hydra has no keys here")
+            raise Unreadable(f"{key.lstrip('+~')}: {NO_HYDRA}")
         return override
 
     return read
@@ -60,12 +68,13 @@ def _nested(value: object) -> bool:
     return any(isinstance(each, Sweep | Glob) or _nested(each) for each in items)
 
 
-def _why_not(word: str, key: str, reason: str) -> str:
+def _why_not(key: str, value: str, reason: str) -> str:
     """Return why Hydra's grammar refuses a word; what a function says stands alone."""
-    if call := re.fullmatch(r"\w+ while evaluating '(.*?)': (.*)", reason):
+    if call := re.match(r"\w+ while evaluating '(.*?)': (.*)", reason):
         return f"{key}: {call[1]}: {call[2]}"
-    reason = _QUOTES if key == f"{SWEEP}.grids" else reason
-    return f"'{word}': not of the form key=value: {reason}"
+    if key == f"{SWEEP}.grids":
+        return f"{key}: cannot read {shown(value)}: {_QUOTES}"
+    return f"{key}: cannot read {shown(value)}: {unreadable_value(key, value)}"
 
 
 def top(override: Override) -> str:
@@ -78,32 +87,33 @@ def given(override: Override) -> str:
     return (override.input_line or "").partition("=")[2]
 
 
-def one_value(override: Override, alone: bool) -> str:
+def one_value(override: Override, alone: bool, lists: bool) -> str:
     """Say why a word cannot stand in a single configuration, or nothing.
 
-    `alone`: it is one of a run by itself, not of a sweep's job.
+    `alone`: it is one of a run by itself, not of a sweep's job. `lists`: its key may take several.
     """
     if override.is_sweep_override():
-        value = given(override)
-        single = "" if "(" in value else f"for a list write '{override.key_or_group}=[{value}]', "
-        return (
-            f"{override.key_or_group}: several values, '{value}'; one run takes one: "
-            f"add -m for a run of each, {single}for a text quote it"
-        )
+        key, value = override.key_or_group, given(override)
+        ways = ["add -m for a run of each"]
+        ways += [f"for a list write '{key}=[{value}]'"] if lists and "(" not in value else []
+        ways += ["for a text quote it"] if lists else []
+        return f"{key}: several values, '{value}'; one run takes one: {', '.join(ways)}"
     if alone and top(override) in (SWEEP, SEEDS):
         return f"{override.key_or_group}: {ONE_RUN}"
     return ""
 
 
 def once_each(parsed: Sequence[Override], problems: list[str]) -> None:
-    """Note the keys that are given more than once."""
+    """Note the keys that are given more than once, be it inside a mapping."""
     seen: dict[str, list[str]] = {}
     for override in parsed:
-        seen.setdefault(override.key_or_group, []).append(override.input_line or "")
-    for key, lines in seen.items():
-        if len(lines) > 1:
-            values = ", ".join(line.partition("=")[2] or line for line in lines)
-            problems.append(f"{key}: given {len(lines)} times ({values})")
+        value = None if override.is_delete() else override.value()
+        inside = flat({override.key_or_group: value}) if isinstance(value, dict) else None
+        for key, each in (inside or {override.key_or_group: given(override)}).items():
+            seen.setdefault(key, []).append(str(each) or override.input_line or "")
+    for key, values in seen.items():
+        if len(values) > 1:
+            problems.append(f"{key}: given {len(values)} times ({', '.join(values)})")
 
 
 def is_choice(override: Override, groups: options.Groups) -> bool:
@@ -111,6 +121,24 @@ def is_choice(override: Override, groups: options.Groups) -> bool:
     value = override.value() if not override.is_delete() else None
     names = isinstance(value, str | list) or value is None
     return override.key_or_group in groups and names and not override.is_delete()
+
+
+def chosen(choosing: Sequence[Override]) -> Iterator[tuple[str, str]]:
+    """Yield the group and the name of every option that words choose."""
+    for override in choosing:
+        value = override.value()
+        for name in value if isinstance(value, list) else [value]:
+            yield override.key_or_group, str(name)
+
+
+def at_its_place(override: Override) -> str:
+    """Say why a choice cannot be made where or how a word asks for it, or nothing."""
+    typed = (override.input_line or "").partition("=")[0]
+    if typed == override.key_or_group:
+        return ""
+    return f"{typed}: each group has its options in one place; write {override.key_or_group}=" + (
+        given(override)
+    )
 
 
 def exists(
@@ -121,8 +149,8 @@ def exists(
     available = f"({group} has {', '.join(sorted(groups[group]))})"
     names = value if isinstance(value, list) else [value]
     if value is None and group == "experiment":
-        return True
-    if value is None or (isinstance(value, list) and group not in several):
+        return False  # as without the word
+    if not value or (isinstance(value, list) and group not in several):
         problems.append(f"{group}: choose one option {available}")
         return False
     unknown = [name for name in names if not isinstance(name, str) or name not in groups[group]]
@@ -130,5 +158,9 @@ def exists(
         hint = did_you_mean(str(name), groups[group])
         reason = NOT_HERE.get(group, {}).get(str(name))
         why = f"; not here: {reason}" if reason else f"{hint} {available}"
-        problems.append(f"{group}={name}: no such option{why}")
+        typed = name if re.fullmatch(r"[\w./-]{1,60}", str(name)) else shown(name)
+        problems.append(f"{group}={typed}: no such option{why}")
+    if not unknown and len(set(names)) < len(names):
+        again = next(name for name in names if names.count(name) > 1)
+        problems.append(f"{group}: '{again}' given twice")
     return not unknown

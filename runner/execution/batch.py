@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from runner.assemble.fingerprint import differences, fingerprint
 from runner.assemble.lanes import Together, alike, refusal, structure, together
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
@@ -22,7 +23,9 @@ from runner.execution.execute import CHECKPOINT_PARTS, Part, describe, execute
 from runner.execution.jobs import Listening, Member, Record, Report, is_done
 from runner.execution.lanes import PARTS, Batch, Lane
 from runner.foundation import remembered
-from runner.foundation.errors import Interrupted, RunnerError
+from runner.foundation.errors import Interrupted, RunnerError, no_exit
+from runner.foundation.files import read_json, write_json
+from runner.recording import directory
 from runner.recording.recorder import Recorder
 from runner.training import checkpoints
 from runner.training.lanes import Step
@@ -30,6 +33,7 @@ from runner.training.loop import Row
 from runner.training.ready import Compiled, Traced, preserved
 
 WAYS = {"plain": False, "traced": "trace", "compiled": True}
+KEPT, KEPT_OF_ENDED = ("logs", "seconds"), ("step", "failure", "diverged")  # in a checkpoint
 COMPILE: dict[str, Any] = {"trace": "trace", "true": True, "false": False}
 
 
@@ -76,33 +80,36 @@ class _Batch:
         held: list[Member | None] = list(members)
         content = None
         if checkpoints.listed(self.folder):
-            content = checkpoints.load(self.folder, warnings.warn, PARTS)
             by_id = {each.id: each for each in members}
+            lacking = functools.partial(_lacking, by_id.keys())
+            content = checkpoints.load(self.folder, warnings.warn, PARTS, unfit=lacking)
             held = [by_id.get(key) for key in content["members"]]
             for key in content["results"].keys() & by_id.keys():  # ended, and killed before told
                 self.record.recall(by_id[key], content["results"][key])
         if not any(held):
             return
         try:
-            stack, make = self._stacked(held)
+            with no_exit():
+                stack, make = self._stacked(held)
         except Unstackable as reason:
             for each in filter(None, held):
                 self.alone(each, str(reason))
             return
-        except RunnerError as error:
+        except Exception as error:  # what assembles may be the user's own code
             if sound := self._sound(list(filter(None, held)), error):
                 self.as_lanes(sound)
             return
         with contextlib.ExitStack() as opened:
             self._train(stack, make, held, content, opened)
 
-    def _sound(self, members: Sequence[Member], error: RunnerError) -> list[Member]:
+    def _sound(self, members: Sequence[Member], error: Exception) -> list[Member]:
         """Return the jobs that can be assembled; those with which it failed have ended."""
         sound: list[Member] = []
         for each in members:
             try:
-                _assembled(replace(each.settings, threads=self.way.threads))
-            except RunnerError as own:
+                with no_exit():
+                    _assembled(replace(each.settings, threads=self.way.threads))
+            except Exception as own:
                 self.record.ended(each, own)
             else:
                 sound.append(each)
@@ -124,6 +131,9 @@ class _Batch:
             self._begun(each, run, content, opened) if each else None
             for each, run in zip(held, stack.runs, strict=False)
         ]
+        own = next(lane.run for lane in lanes if lane is not None)
+        self._compare(self.folder, fingerprint(own, lanes=True), filter(None, held),
+                      content is not None)  # fmt: skip
         batch = Batch(stack, [*lanes, *[None] * (len(stack.runs) - len(lanes))],
                       self.folder, self.every)  # fmt: skip
         if content is not None:
@@ -131,7 +141,7 @@ class _Batch:
         by_id = {each.id: each for each in held if each}
 
         def ended(lane: Lane, result: dict[str, Any] | RunnerError) -> None:
-            self.record.ended(by_id[lane.id], result, lane.run, batch.stack.step)
+            self.record.ended(by_id[lane.id], result, batch.stack.step)
 
         def told(lane: Lane, step: int, row: Row) -> None:
             self.record.told(by_id[lane.id], step, batch.total, row)
@@ -198,30 +208,64 @@ class _Batch:
     def alone(self, member: Member, reason: str = "") -> None:
         """Train one job as a run of its own."""
         try:
-            saves = self.folder / member.id
-            saves.mkdir(parents=True, exist_ok=True)
-            packed = None
-            if checkpoints.listed(saves):
-                packed = checkpoints.load(saves, warnings.warn, CHECKPOINT_PARTS)
-            mode = COMPILE[self.way.compile]
-            run = _assembled(replace(member.settings, threads=self.way.threads, compile=mode))
-            begin(run, lambda text: None)
-            assert run.begun is not None
-            why = f"alone: {reason}" if reason else self.way.reason
-            run.decided = {**run.decided, **self._decided(WAYS[run.begun.way], why)}
-            run.settings = member.settings
-            self.record.open(member, run, afresh=packed is None)
-            terminal = Listening(self.record, member, run.clock.total, rows=True)
-            summary = execute(
-                run, member.folder, terminal, packed, Part(member.swept, saves, self.every)
-            )
-            self.record.ended(member, summary, run)
+            with no_exit():
+                self.record.ended(member, self._alone(member, reason))
         except Exception as error:
             self.record.ended(member, error)
+
+    def _alone(self, member: Member, reason: str) -> dict[str, Any]:
+        saves = self.folder / member.id
+        saves.mkdir(parents=True, exist_ok=True)
+        packed = None
+        if checkpoints.listed(saves):
+            packed = checkpoints.load(saves, warnings.warn, CHECKPOINT_PARTS)
+        mode = COMPILE[self.way.compile]
+        run = _assembled(replace(member.settings, threads=self.way.threads, compile=mode))
+        begin(run, lambda text: None)
+        assert run.begun is not None
+        why = f"alone: {reason}" if reason else self.way.reason
+        run.decided = {**run.decided, **self._decided(WAYS[run.begun.way], why)}
+        run.settings = member.settings
+        self.record.open(member, run, afresh=packed is None)
+        began = packed is not None or bool(checkpoints.listed(self.folder))  # alone, or as a lane
+        self._compare(saves, fingerprint(run), [member], began, reason)
+        terminal = Listening(self.record, member, run.clock.total, rows=True)
+        part = Part(member.swept, saves, self.every)
+        return execute(run, member.folder, terminal, packed, part)
+
+    def _compare(
+        self,
+        saves: Path,
+        now: dict[str, Any],
+        members: Iterable[Member],
+        began: bool,
+        why: str = "",
+    ) -> None:
+        """Say where jobs that began do not go on bit for bit, by the fingerprint of now."""
+        own, common = (each / directory.FINGERPRINT for each in (saves, self.folder))
+        then = read_json(own) or read_json(common)
+        if began and (lines := differences(then, now)):
+            self.record.inexact(members, [f"{line}{why and f' ({why})'}" for line in lines])
+        if then != now:
+            write_json(own, now, sync=False)
 
     def _decided(self, how: Any, why: str) -> dict[str, tuple[Any, str]]:
         """Return what the way made of threads and of how steps are run."""
         return {"threads": (self.way.threads, self.way.reason), "compile": (how, why)}
+
+
+def _lacking(members: Collection[str], content: dict[str, Any]) -> str:
+    """Say what a checkpoint has not of these jobs although they are in it, or nothing."""
+    held = {key: content["jobs"].get(key, {}) for key in content["members"] if key in members}
+    over = {key: each for key, each in content["results"].items() if key in members}
+    absent = [
+        f"{name} of {key}"
+        for jobs, names in ((held, KEPT), (over, KEPT_OF_ENDED))
+        for key, job in jobs.items()
+        for name in names
+        if name not in job
+    ]
+    return f"{', '.join(absent)} absent" if absent else ""
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,21 +11,27 @@ from typing import Any
 
 import torch
 
+from runner.assemble.fingerprint import fingerprint
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
-from runner.execution.hooks import measuring, periods, refuse_nonfinite
+from runner.execution.changes import plain
+from runner.execution.divergence import NotFinite, noting, refuse_nonfinite
+from runner.execution.hooks import advancing, measuring
+from runner.execution.rollback import after_divergence
 from runner.execution.saving import Saving
-from runner.foundation.errors import Interrupted
+from runner.foundation.durations import minutes
+from runner.foundation.errors import Interrupted, Unwritable
+from runner.foundation.files import read_yaml
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
 from runner.recording.recorder import Recorder
+from runner.training import checkpoints
 from runner.training.loop import Hook, Row, train
-from runner.training.signals import Waiting, deferred
-from runner.training.state import Outcome, State
-from runner.training.step import Step
+from runner.training.signals import Waiting, before_leaving, deferred
+from runner.training.state import State
 
-CHECKPOINT_PARTS = ("step", "state", "logs", "seconds")
+CHECKPOINT_PARTS = ("step", "state", "logs", "seconds", "config", "fingerprint", "started")
 SECONDS_BETWEEN_SAVES = 5  # unless trainer.save_every says when
 
 
@@ -54,6 +60,23 @@ def execute(
 
     Raises `Diverged` or `Interrupted` with everything up to there on disk.
     """
+    saves = part.saves if part else folder / directory.CHECKPOINTS
+    while True:
+        try:
+            return _trained(run, folder, terminal, packed, part, saves)
+        except NotFinite as found:
+            packed = after_divergence(found, run, folder, saves, terminal)
+
+
+def _trained(
+    run: Run,
+    folder: Path,
+    terminal: Terminal,
+    packed: dict[str, Any] | None,
+    part: Part | None,
+    saves: Path,
+) -> dict[str, Any]:
+    """Train, record and test; raises `NotFinite` with everything up to there on disk."""
     assert run.begun is not None, "a run that trains is settled first"
     state, step, _ = run.begun
     if packed is not None:
@@ -61,14 +84,20 @@ def execute(
     logs, swept = packed and packed["logs"], part.swept if part else None
     recorder = Recorder(folder, terminal, run.settings.tensorboard, logs, swept)
     recorder.stopwatch.before = packed["seconds"] if packed is not None else 0.0
-    saves = part.saves if part else folder / directory.CHECKPOINTS
-    with contextlib.closing(recorder), Saving(saves, terminal.warn) as saving:
+    with (
+        contextlib.closing(recorder),
+        Saving(saves, terminal.warn) as saving,
+        before_leaving(_once_written(saving)),
+    ):
         saver = _Saver(state, recorder, run, part, saving)
+        if packed is not None:
+            state.anchor = packed.get("anchor", packed) if saver.rolls_back else None
         if packed is None:
             describe(run, recorder)
-            if part is None:  # a job that is killed before its first save starts again
-                saver.save()
-                saving.wait()
+            saver.anchor()
+        if part is None and (packed is None or saver.differs(packed)):
+            saver.save()  # a job that is killed before its first save starts again
+            saving.wait()
         advance = advancing(run, step)
         with deferred() as waiting:
             hooks = [
@@ -77,27 +106,23 @@ def execute(
                 *saver.hooks(waiting),
             ]
             recorder.start(run.clock.total, state, bool(len(run.data.splits["valid"])))
-            train(state, advance, hooks, run.clock.total)
-            recorder.stop()
-            saver.save()
-        summary = finish(run, state, recorder)
-        saving.wait()
-        return summary
+            with noting(recorder.stopwatch, waiting):
+                train(state, advance, hooks, run.clock.total)
+                recorder.stop()
+                saver.save()
+            if waiting.number:
+                saver.leave(waiting.number)
+        return finish(run, state, recorder, saving.unsaved)
 
 
-def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
-    """Return `advance(state)`: the next batch, the learning rate of the moment, one update."""
-    clock, batch = run.clock, run.batches()
-    log, evaluate = periods(run)
+def _once_written(saving: Saving) -> Callable[[Interrupted], Interrupted]:
+    """Return what lets a checkpoint that is being written come to its end."""
 
-    def due(done: int) -> bool:
-        return done % log == 0 or done % evaluate == 0 or done == clock.total
+    def wait(error: Interrupted) -> Interrupted:
+        saving.unsaved()
+        return error
 
-    def advance(state: State) -> Outcome:
-        factor = run.schedule.at(state.step, state.schedule)
-        return step(*batch(state.step), factor, due(state.step + 1))
-
-    return advance
+    return wait
 
 
 def describe(run: Run, recorder: Recorder) -> None:
@@ -122,11 +147,19 @@ def describe(run: Run, recorder: Recorder) -> None:
     )  # fmt: skip
 
 
-def finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
-    """Evaluate every split once with the best weights and write the summary."""
+def finish(
+    run: Run, state: State, recorder: Recorder, unsaved: Callable[[], list[str]] = list
+) -> dict[str, Any]:
+    """Evaluate every split once with the best weights and write the summary.
+
+    Raises `Unrecorded` if not all is written, `unsaved` among it.
+    """
     best_step = state.best.step if state.best.weights else state.step
     if state.averages and not state.has_average:
         recorder.terminal.warn("training ended before averaging.start: no weights were averaged")
+    if count := state.skipped:
+        steps = "1 step was" if count == 1 else f"{count} steps were"
+        recorder.terminal.warn(f"{steps} left out: the loss or its gradient was nan or infinite")
     state.restore_best()
     run.settle()
     splits = [name for name in SPLITS if len(run.data.splits[name])]
@@ -138,16 +171,19 @@ def finish(run: Run, state: State, recorder: Recorder) -> dict[str, Any]:
         **({"details": larger} if larger else {}),
         "best": {
             "objective": run.goal,
+            "direction": "min" if run.sign > 0 else "max",
             "value": run.sign * state.best.value if state.best.weights else None,
             "step": best_step,
             "epoch": best_step / run.clock.steps_per_epoch,
         },
+        **({"skipped": state.skipped} if run.settings.trainer.skips or state.skipped else {}),
+        **({} if state.anchor is None else {"rollbacks": state.rollbacks}),
         "steps": state.step,
         "epochs": state.step / run.clock.steps_per_epoch,
         "parameters": run.parameters(),
         "device": str(run.device),
     }
-    return recorder.finish(summary, results.get("test", {}), state.step)
+    return recorder.finish(summary, results.get("test", {}), state.step, unsaved)
 
 
 class _Saver:
@@ -157,22 +193,49 @@ class _Saver:
         self, state: State, recorder: Recorder, run: Run, part: Part | None, saving: Saving
     ):
         self.state, self.recorder, self.clock, self.saving = state, recorder, run.clock, saving
-        self.period = None if part else run.settings.trainer.save_every
-        self.seconds = part.every if part else SECONDS_BETWEEN_SAVES
+        self.trainer, self.alone = run.settings.trainer, part is None
+        self.period = None if part else self.trainer.save_every
+        self.seconds: float | None = part.every if part else SECONDS_BETWEEN_SAVES
+        if self.period is not None:
+            clock = minutes(self.period)
+            self.seconds = None if clock is None else 60 * clock
+        self.known = {
+            "started": directory.status(recorder.folder).get("started"),
+            "config": plain(read_yaml(recorder.folder / directory.CONFIG)),
+            "fingerprint": fingerprint(run),
+        }
+        self.rolls_back = self.trainer.on_nonfinite == "rollback"
+
+    def anchor(self) -> None:
+        """Let this step be the one to go back to, if the run may."""
+        if self.rolls_back:
+            self.state.anchor = self._content()
+
+    def _content(self) -> dict[str, Any]:
+        refuse_nonfinite(self.state, self.trainer.skips)
+        recorder = self.recorder
+        recorder.stopwatch.rest()
+        return {"step": self.state.step, "state": self.state.pack(), "logs": recorder.lengths(),
+                "seconds": recorder.stopwatch.total(), **self.known}  # fmt: skip
+
+    def differs(self, packed: Mapping[str, Any]) -> bool:
+        """Tell whether a checkpoint knows other things of this run than the next one will."""
+        return any(packed.get(name) != each for name, each in self.known.items())
 
     def save(self) -> None:
         """Begin to write a checkpoint unless this step has one."""
         step, recorder = self.state.step, self.recorder
         if step == self.saving.step:
             return
-        refuse_nonfinite(self.state)
-        recorder.stopwatch.rest()
-        content = {"step": step, "state": self.state.pack(), "logs": recorder.lengths(),
-                   "seconds": recorder.stopwatch.total()}  # fmt: skip
+        content = self._content()
+        if self.rolls_back:
+            content["anchor"] = self.state.anchor
         epoch = step / self.clock.steps_per_epoch
 
         def after() -> None:
-            directory.set_status(recorder.folder, step=step, epoch=epoch)
+            known = directory.status(recorder.folder).get("sizes", {})
+            sizes = checkpoints.sizes(self.saving.folder, known) if self.alone else None
+            directory.set_status(recorder.folder, step=step, epoch=epoch, sizes=sizes)
 
         self.saving.save(content, recorder.sync, after)
 
@@ -180,20 +243,38 @@ class _Saver:
         """Return what saves in time, and what saves and leaves when a signal came."""
 
         def save(state: State, row: Row) -> None:
-            if self.period is not None or time.monotonic() - self.saving.time >= self.seconds:
+            if self.seconds is None or time.monotonic() - self.saving.time >= self.seconds:
                 self.save()
 
         def leave(state: State, row: Row) -> None:
             if waiting.number:
-                self.save()
-                self.saving.wait()
-                way = f"continue with: runner resume {self.recorder.folder}"
-                raise Interrupted(waiting.number, f"saved step {state.step}; {way}")
+                self.leave(waiting.number)
 
-        per_epoch = self.clock.steps_per_epoch
-        steps = self.clock.steps(self.period) if self.period is not None else per_epoch
+        def anchor(state: State, row: Row) -> None:
+            self.anchor()
 
         def go(state: State, row: Row) -> None:
             self.recorder.stopwatch.go()
 
-        return [Hook(steps, save), Hook(1, leave), Hook(1, go)]
+        anchors = [Hook(self._steps(self.trainer.save_every), anchor)] if self.rolls_back else []
+        looked = 1 if self.period and self.seconds else self._steps(self.period)
+        saves = [Hook(looked, save), Hook(1, leave), Hook(1, go)]
+        return [*anchors, *saves]
+
+    def leave(self, number: int) -> None:
+        """Save, and raise `Interrupted`, which says what is kept where that could not be."""
+        step = self.state.step
+        try:
+            self.save()
+            self.saving.wait()
+        except Unwritable as error:
+            kept = checkpoints.newest(self.saving.folder)
+            rest = "nothing is kept" if kept is None else f"step {kept} is kept"
+            raise Interrupted(number, f"step {step} could not be saved: {error}; {rest}") from error
+        raise Interrupted(number, f"saved step {step}")
+
+    def _steps(self, period: str | None) -> int:
+        """Return the steps of a period; of an epoch where there is none, or the clock has it."""
+        if period is None or minutes(period) is not None:
+            return self.clock.steps_per_epoch
+        return self.clock.steps(period)

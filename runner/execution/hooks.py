@@ -1,4 +1,4 @@
-"""What happens after steps of a run: measure, validate, judge, the user's own measurements."""
+"""One step of a run, and what happens after steps: measure, validate, judge, the user's own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor
 
 from runner.assemble.run import Run
 from runner.config import maker
-from runner.foundation.errors import Diverged, Misconfigured, RunnerError
+from runner.execution.divergence import refuse_gradient, refuse_losses, refuse_standstill
+from runner.foundation.errors import Misconfigured, RunnerError
 from runner.recording.recorder import Stopwatch
 from runner.training import evaluation
 from runner.training.loop import Hook, Row
-from runner.training.state import State, nonfinite
+from runner.training.skipping import sound_ones
+from runner.training.state import Outcome, State
+from runner.training.step import Step
 
 Call = Callable[[State, Row], bool | None]
 
@@ -40,6 +43,33 @@ def measuring(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     ]
 
 
+def judging(run: Run) -> list[Hook]:
+    """Return the hooks by which evaluations change how a run goes on: no clock, nobody else's."""
+    log, evaluate = periods(run)
+    measure = _measure(run, Stopwatch())
+    return [
+        Hook(log, measure),
+        Hook(evaluate, measure),
+        Hook(evaluate, _validate(run)),
+        Hook(evaluate, _judge(run)),
+    ]
+
+
+def advancing(run: Run, step: Step) -> Callable[[State], Outcome]:
+    """Return `advance(state)`: the next batch, the learning rate of the moment, one update."""
+    clock, batch = run.clock, run.batches()
+    log, evaluate = periods(run)
+
+    def due(done: int) -> bool:
+        return done % log == 0 or done % evaluate == 0 or done == clock.total
+
+    def advance(state: State) -> Outcome:
+        factor = factor_at(run, state, state.step)
+        return step(*batch(state.step), factor, due(state.step + 1))
+
+    return advance
+
+
 def _deadline(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     if run.settings.trainer.minutes is None:
         return []
@@ -47,36 +77,48 @@ def _deadline(run: Run, stopwatch: Stopwatch) -> list[Hook]:
     return [Hook(1, lambda state, row: stopwatch.total() >= seconds)]
 
 
+def factor_at(run: Run, state: State, step: int) -> float:
+    """Return the factor on the learning rate for the update after `step`: rollbacks halve it."""
+    return run.schedule.at(step, state.schedule) * 0.5**state.rollbacks
+
+
 def _measure(run: Run, stopwatch: Stopwatch) -> Call:
-    """Sum up the steps since the last row: one transfer to the host, one check for nan."""
+    """Sum up the steps since the last row: one transfer to the host, one check for nan.
+
+    Where steps are left out, a row may have no sound one to sum up.
+    """
 
     def measure(state: State, row: Row) -> None:
         if not state.window:
             return
-        measured, _ = evaluation.measure(state.window, run.metrics)
-        if not math.isfinite(measured["loss"]):
-            refuse_nonfinite(state)
+        window = _sound(run, state)
+        measured = evaluation.measure(window, run.metrics)[0] if window else {}
+        if not math.isfinite(measured.get("loss", 0.0)):
+            refuse_losses(window, state.step)
         stopwatch.rest()
-        factor = run.schedule.at(state.step - 1, state.schedule)
+        factor = factor_at(run, state, state.step - 1)
         row |= {"step": state.step, "epoch": state.step / run.clock.steps_per_epoch}
         row |= {f"train/{name}": value for name, value in measured.items()}
         row["lr"] = run.optimizer.hyper["lr"] * factor
         if state.gradient_norm is not None:
             row["gradient/norm"] = float(state.gradient_norm)
             state.gradient_norm = None
+        if run.settings.trainer.skips:
+            row["train/skipped"] = state.skipped
+        elif "gradient/norm" in row:
+            refuse_gradient(row["gradient/norm"], state.model.named_parameters(), state.step)
         state.window.clear()
 
     return measure
 
 
-def refuse_nonfinite(state: State) -> None:
-    """Raise `Diverged`, naming the step, if a loss since the last row is nan or infinite."""
-    if (bad := nonfinite(state.window)) is not None:
-        step = state.step - len(state.window) + 1 + bad
-        raise Diverged(
-            f"the training loss became {float(state.window[bad].loss)} at step {step}; "
-            "try a smaller optimizer.lr, or clipping=norm"
-        )
+def _sound(run: Run, state: State) -> list[Outcome]:
+    """Return the steps since the last row without those left out; some must move, sometime."""
+    if not run.settings.trainer.skips:
+        return state.window
+    if not (window := sound_ones(state.window)):
+        refuse_standstill(state.unmoved, state.step)
+    return window
 
 
 def _validate(run: Run) -> Call:
@@ -94,6 +136,8 @@ def _judge(run: Run) -> Call:
     """Keep the best weights, tell the schedule, ask the stopping rule."""
 
     def judge(state: State, row: Row) -> bool:
+        if "train/loss" not in row:  # every step since the last row was left out
+            return False
         value = run.sign * row[run.goal]
         if run.goal.startswith("valid/"):
             state.consider(value)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.assemble.run import Run
 from runner.assemble.settings import Settings
-from runner.execution.launch import Request, known
-from runner.foundation.errors import Diverged, Interrupted, RunnerError
+from runner.execution.launch import Request
+from runner.execution.record import known
+from runner.foundation import secrets
+from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
 from runner.foundation.files import read_json, write_atomic, write_json
 from runner.recording import directory
 from runner.recording.console import Silent
+from runner.reports.results import FINAL, outcome
 from runner.training.loop import Row
 
 Report = Callable[[dict[str, Any]], None]
-DONE = ("finished", "diverged", "failed")
 TOLD = 0.5  # seconds between two words on how far a job is
 
 
@@ -37,7 +39,7 @@ class Member:
 def is_done(member: Member, folder: Path) -> bool:
     """Tell whether a job has come to its end in this batch; in another it may have failed."""
     status = directory.status(member.folder)
-    return status.get("state") in DONE and status.get("batch") == folder.name
+    return status.get("state") in FINAL and status.get("batch") == folder.name
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,26 @@ class Record:
     report: Report
 
     def open(self, member: Member, run: Run, afresh: bool) -> None:
-        """Make a job's directory say what it is and that it runs."""
+        """Make a job's directory say what it is and that it runs.
+
+        Raises `BadData` where it is to go on with other data than it began with.
+        """
+        secrets.keep(*member.request.environment)
         folder = member.folder
         folder.mkdir(parents=True, exist_ok=True)
+        old, data = directory.status(folder), run.data.checksum()
+        if not afresh and (recorded := old.get("data", data)) != data:
+            raise BadData(f"{folder}: data hash differs: recorded {recorded}, found {data}")
         if afresh:
             for left in (directory.METRICS, directory.SUMMARY, "events.out.tfevents.*"):
                 for path in folder.glob(left):
                     path.unlink()
         (folder / directory.ERROR).unlink(missing_ok=True)
         write_atomic(folder / directory.CONFIG, known(member.request.config, run), sync=False)
-        started = directory.status(folder).get("started") or time.time()
-        status = {"state": "running", "started": started, "step": 0, "id": member.id,
-                  "batch": self.folder.name}  # fmt: skip
+        status = {"state": "running", "started": old.get("started") or time.time(), "step": 0,
+                  "id": member.id, "batch": self.folder.name, "data": data}  # fmt: skip
+        if not afresh and "not_bit_exact" in old:
+            status["not_bit_exact"] = old["not_bit_exact"]
         write_json(folder / directory.STATUS, status, sync=False)
         for warning in run.warnings:
             self.warn(member, warning)
@@ -70,6 +80,14 @@ class Record:
     def warn(self, member: Member, text: str) -> None:
         """Pass on what the user should know; who listens says it once for all jobs."""
         self.report({"job": member.id, "state": "running", "warning": text})
+
+    def inexact(self, members: Iterable[Member], lines: list[str]) -> None:
+        """Say and write down that jobs do not go on bit for bit, and what differs."""
+        for each in members:
+            for line in lines:
+                self.warn(each, f"not bit-exact: {line}")
+            before = directory.status(each.folder).get("not_bit_exact", [])
+            directory.set_status(each.folder, not_bit_exact=[*before, *lines])
 
     def told(self, member: Member, step: int, total: int, row: Row) -> None:
         self.report({"job": member.id, "state": "running", "step": step, "total": total,
@@ -79,13 +97,12 @@ class Record:
         """Tell again what a checkpoint knows of a job that had ended."""
         failure, summary = result["failure"], read_json(member.folder / directory.SUMMARY)
         kind = Diverged if result["diverged"] else RunnerError
-        self.ended(member, kind(failure) if failure else summary)
+        self.ended(member, kind(failure) if failure else summary, step=result["step"])
 
     def ended(
         self,
         member: Member,
         result: Mapping[str, Any] | BaseException,
-        run: Run | None = None,
         step: int | None = None,
     ) -> None:
         """Write down and tell how a job ended: its summary, or what went wrong, at which step."""
@@ -98,19 +115,15 @@ class Record:
         code = error.exit_code if isinstance(error, RunnerError | Interrupted) else int(bool(error))
         member.folder.mkdir(parents=True, exist_ok=True)
         if state == "failed":
-            text = "".join(traceback.format_exception(error))
+            text = secrets.without("".join(traceback.format_exception(error)))
             write_atomic(member.folder / directory.ERROR, text)
         summary = result if isinstance(result, Mapping) else {}
         step = summary.get("steps", old.get("step") if step is None else step)
         status = {**old, "id": member.id, "batch": self.folder.name, "state": state, "step": step,
                   "exit_code": code, **({"message": str(error)} if error else {})}  # fmt: skip
         write_json(member.folder / directory.STATUS, status, sync=False)
-        told = summary.get("best", {})
-        direction = {} if run is None else {"direction": "min" if run.sign > 0 else "max"}
-        self.report({
-            "job": member.id, "state": state, "step": step, "value": told.get("value"),
-            "objective": told.get("objective"), "message": str(error or ""), **direction,
-        })  # fmt: skip
+        self.report({"job": member.id, "state": state, "step": step, "message": str(error or ""),
+                     **outcome(summary)})  # fmt: skip
 
 
 class Listening(Silent):

@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,29 @@ import torch
 from torch import Tensor
 
 from runner.assemble.lanes import Together
-from runner.assemble.run import Run
+from runner.execution.divergence import NotFinite, diverged, refuse_weights
 from runner.execution.execute import finish
 from runner.execution.hooks import periods
 from runner.execution.jobs import TOLD
+from runner.execution.lane import Lane, of_lane, packed, state_of, unsound
+from runner.execution.replay import cause_of
 from runner.execution.saving import Saving
-from runner.foundation.errors import Diverged, Interrupted, Misconfigured, RunnerError
-from runner.recording.recorder import Recorder
+from runner.foundation.errors import (
+    Diverged,
+    Interrupted,
+    Misconfigured,
+    RunnerError,
+    UnusableCheckpoint,
+)
 from runner.training import feed
-from runner.training.evaluation import evaluating, measure_lanes
+from runner.training.evaluation import evaluating, measure, measure_lanes
 from runner.training.lanes import Step, Tensors, predicted
 from runner.training.loop import Row
 from runner.training.signals import Waiting, deferred
-from runner.training.state import Best, Outcome, State, on_host
+from runner.training.skipping import sound_ones
+from runner.training.state import Best, Outcome, on_host
 
 PARTS = ("step", "members", "lanes", "jobs", "results")
-
-
-@dataclass
-class Lane:
-    """A job while it trains: what is its own beside its numbers in the stack."""
-
-    id: str
-    run: Run
-    recorder: Recorder
-    schedule: dict[str, Any]
-    stopping: dict[str, Any]
-    best: Best = field(default_factory=Best)  # its weights stand in the stack of all
 
 
 Ended = Callable[[Lane, dict[str, Any] | RunnerError], None]
@@ -123,8 +118,8 @@ class Batch:
         rows = self._measured(window)
         self.stack.window.clear()
         for at, lane in enumerate(self.lanes):
-            if lane is not None and not math.isfinite(rows[at]["train/loss"]):
-                self._end(at, _divergence(done, [each.loss[at] for each in window]))
+            if lane is not None and (found := unsound(self.stack, at, lane, rows[at], window)):
+                self._end(at, found)
         stopped = self._judged(rows) if done % self.evaluate == 0 or done == self.total else []
         now = time.monotonic()
         for at, lane in enumerate(self.lanes):
@@ -144,13 +139,19 @@ class Batch:
         measured = measure_lanes(window, self.run.metrics)
         norms = self.stack.gradient_norm.tolist() if self.stack.gradient_norm is not None else []
         rows: list[Row] = []
+        skips = self.stack.skips.tolist() if self.run.settings.trainer.skips else None
         for at, lane in enumerate(self.lanes):
+            numbers = measured[at]
+            if skips is not None and not math.isfinite(numbers["loss"]):
+                sound = sound_ones(of_lane(window, at))
+                numbers = measure(sound, self.run.metrics)[0] if sound else {}
             row: Row = {"step": done, "epoch": done / self.run.clock.steps_per_epoch}
-            row |= {f"train/{name}": value for name, value in measured[at].items()}
+            row |= {f"train/{name}": value for name, value in numbers.items()}
             if lane is not None:
                 factor = lane.run.schedule.at(done - 1, lane.schedule)
                 row["lr"] = lane.run.optimizer.hyper["lr"] * factor
             row |= {"gradient/norm": norms[at]} if norms else {}
+            row |= {} if skips is None else {"train/skipped": int(skips[at][0])}
             rows.append(row)
         return rows
 
@@ -161,7 +162,7 @@ class Batch:
                 row |= {f"valid/{name}": value for name, value in values.items()}
         stopped, improved = [], []
         for at, lane in enumerate(self.lanes):
-            if lane is None:
+            if lane is None or "train/loss" not in rows[at]:
                 continue
             value = lane.run.sign * rows[at][lane.run.goal]
             if lane.run.goal.startswith("valid/") and self._is_better(lane, value):
@@ -200,21 +201,25 @@ class Batch:
             outcomes = [predicted(self.stack, rules_of, *block) for block in blocks]
         return measure_lanes(outcomes, self.run.metrics)
 
-    def _end(self, at: int, error: RunnerError | None) -> None:
+    def _end(self, at: int, error: RunnerError | NotFinite | None) -> None:
         """Sum up a job and give its place up; what it computes from here on is nobody's."""
         lane = self.lanes[at]
         assert lane is not None
         self.lanes[at] = None
         lane.recorder.stop()
-        state = self.state_of(at, lane)
-        result: dict[str, Any] | RunnerError = error or {}
-        if error is not None:
+        state = state_of(self.stack, self.best, at, lane)
+        result: dict[str, Any] | RunnerError
+        try:
+            if error is not None:
+                raise error
+            refuse_weights(lane.run.model.named_parameters(), state.step)
+            result = finish(lane.run, state, lane.recorder)
+        except NotFinite as found:
+            result = diverged(found, lane.run, lane.recorder.folder, cause_of(lane.run, found.step))
             state.restore_best()
-        else:
-            try:
-                result = finish(lane.run, state, lane.recorder)
-            except RunnerError as failure:
-                result = failure
+        except RunnerError as failure:
+            result = failure
+            state.restore_best()
         lane.recorder.close()
         self.results[lane.id] = {
             "step": state.step, "best": [lane.best.value, lane.best.step, lane.best.averaged],
@@ -223,25 +228,6 @@ class Batch:
             "diverged": isinstance(result, Diverged),
         }  # fmt: skip
         self.over.append((lane, result))
-
-    def state_of(self, at: int, lane: Lane) -> State:
-        """Return one lane as the state of a run, in that run's own model."""
-        state = lane.run.state()
-        with torch.no_grad():
-            held = {**self.stack.weights, **self.stack.buffers}
-            own = lane.run.model.state_dict(keep_vars=True)
-            for name, tensor in own.items():
-                tensor.copy_(held[name][at])
-            for mine, stacked in ((state.slots, self.stack.slots),
-                                  (state.averages, self.stack.averages)):  # fmt: skip
-                for name, tensors in mine.items():
-                    for tensor, lanes in zip(tensors, stacked[name], strict=True):
-                        tensor.copy_(lanes[at])
-        state.step, state.seen = self.stack.step, self.stack.seen
-        state.schedule, state.stopping, state.best = lane.schedule, lane.stopping, lane.best
-        if state.best.step:
-            state.best.weights = on_host({name: self.best[name][at] for name in own})
-        return state
 
     def _compacted(self) -> bool:
         """Drop lanes nobody needs once half of them have ended; tell whether some went."""
@@ -277,7 +263,7 @@ class Batch:
             "lanes": {name: on_host(tensors) for name, tensors in stack.lists().items()},
             "best": on_host(self.best),
             "window": [[each.cpu() for each in outcome] for outcome in stack.window],
-            "jobs": {lane.id: _packed(lane) for lane in jobs},
+            "jobs": {lane.id: packed(lane) for lane in jobs},
             "results": dict(self.results),
         }
 
@@ -288,7 +274,17 @@ class Batch:
         self.saving.save(content, before)
 
     def unpack(self, content: dict[str, Any]) -> None:
-        """Take back what `save` wrote, into a stack of the same members."""
+        """Take back what `save` wrote, into a stack of the same members.
+
+        Raises `UnusableCheckpoint` if that is not all there.
+        """
+        try:
+            self._unpack(content)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            where = f"{self.saving.folder}: step {content['step']}"
+            raise UnusableCheckpoint(f"{where} is not all there: {error!r}") from error
+
+    def _unpack(self, content: dict[str, Any]) -> None:
         stack, device = self.stack, self.run.device
         with torch.no_grad():
             for name, tensors in stack.lists().items():
@@ -301,22 +297,8 @@ class Batch:
         self.results = content["results"]
         for lane in self._alive():
             known = content["jobs"][lane.id]
+            for begun, part in ((lane.schedule, "schedule"), (lane.stopping, "stopping")):
+                if absent := begun.keys() - known[part].keys():
+                    raise LookupError(f"{', '.join(sorted(absent))} of {lane.id}")
             lane.schedule, lane.stopping = known["schedule"], known["stopping"]
             lane.best = Best(*known["best"])
-
-
-def _packed(lane: Lane) -> dict[str, Any]:
-    return {"schedule": on_host(lane.schedule), "stopping": on_host(lane.stopping),
-            "best": [lane.best.value, lane.best.step, lane.best.averaged],
-            "logs": lane.recorder.lengths(),
-            "seconds": lane.recorder.stopwatch.total()}  # fmt: skip
-
-
-def _divergence(done: int, losses: Sequence[Tensor]) -> Diverged:
-    """Name the first step of the window whose loss is nan or infinite."""
-    at = next(at for at, loss in enumerate(losses) if not bool(loss.isfinite()))
-    step = done - len(losses) + 1 + at
-    return Diverged(
-        f"the training loss became {float(losses[at])} at step {step}; "
-        "try a smaller optimizer.lr, or clipping=norm"
-    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.foundation.errors import Unwritable
+from runner.foundation.files import unwritable
 from runner.training import checkpoints
 
 
@@ -16,7 +17,7 @@ class Saving:
     """Writes checkpoints into a folder, one after the other, in a thread of its own.
 
     A save that fails loses nothing: those before it stay, and the next one tries again. `warn`
-    is told of it; whoever has to know waits.
+    is told of it; whoever has to know waits. Where the folder itself is gone, no save can help.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]):
@@ -41,17 +42,22 @@ class Saving:
         """Begin to write a checkpoint, once the one before it is done.
 
         Nobody changes `content` any more: its tensors are copies. `before` and `after` the write
-        the thread calls what belongs to it.
+        the thread calls what belongs to it. Raises `Unwritable` once the folder is gone.
         """
         try:
             self.wait()
         except Unwritable as error:
+            if not self.folder.is_dir():
+                raise
             self.warn(f"{error}; training goes on, and tries again with the next checkpoint")
 
         def write() -> None:
-            before()
-            checkpoints.save(self.folder, content["step"], content)
-            after()
+            try:
+                before()
+                checkpoints.save(self.folder, content["step"], content)
+                after()
+            except OSError as error:
+                raise unwritable(self.folder, error) from error
 
         self.step = content["step"]
         self._pending = self._thread.submit(write)
@@ -66,3 +72,11 @@ class Saving:
             except Unwritable:
                 self.step = -1
                 raise
+
+    def unsaved(self) -> list[str]:
+        """Wait; return why what was begun could not be written, if so."""
+        try:
+            self.wait()
+        except Unwritable as error:
+            return [str(error)]
+        return []

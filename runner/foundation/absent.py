@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+# Keys by the names that they have elsewhere, for those no letter of which tells.
+ALSO_CALLED = {
+    "learning_rate": "optimizer.lr",
+    "bs": "trainer.batch_size",
+    "max_steps": "trainer.steps",
+    "iterations": "trainer.steps",
+    "model": "architecture",
+    "arch": "architecture",
+    "network": "architecture",
+    "criterion": "loss",
+    "norm": "normalization",
+    "init": "initializer",
+    "transform": "augmentation",
+    "gpu": "device",
+    "cuda": "device",
+    "amp": "precision",
+    "dtype": "precision",
+    "workers": "threads",
+    "random_state": "seed",
+    "logdir": "output_root",
+    "weight_decay": "regularizer=weight_decay",
+    "wd": "regularizer=weight_decay",
+    "ema": "averaging=ema",
+    "clip": "clipping=norm",
+}
+
 NOT_HERE: dict[str, dict[str, str]] = {
     "optimizer": {
         "coordinate_descent": (

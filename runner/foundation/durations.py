@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 _PATTERN = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<unit>steps?|epochs?|%)")
+_MINUTES = re.compile(r"(\d+(\.\d+)?)\s*minutes?")
 ENDLESS = 10**12  # steps of a run that only a clock ends
 EXAMPLES = "a duration such as 200steps, 10epochs or 5%"
 
@@ -41,14 +42,48 @@ def parse(text: str) -> tuple[float, str]:
     return float(match["amount"]), match["unit"]
 
 
+def minutes(text: str) -> float | None:
+    """Return 5.0 for `5minutes`, which the clock on the wall measures; None for steps and such."""
+    match = _MINUTES.fullmatch(text.strip()) if isinstance(text, str) else None
+    return float(match[1]) if match else None
+
+
 class InSteps:
     """Mark a parameter whose configured value is a duration and whose run-time value is steps."""
+
+    examples = EXAMPLES
+
+    def check(self, value: str) -> None:
+        """Raise a ValueError, with the reason if there is more to say than what is expected."""
+        self._length(value)
+
+    def _length(self, value: str) -> float:
+        try:
+            return parse(value)[0]
+        except ValueError:
+            raise ValueError("") from None
 
 
 class NotZero(InSteps):
     """The same, where a duration of nothing makes no sense."""
 
+    def check(self, value: str) -> None:
+        """Raise a ValueError, also for nothing."""
+        if not self._length(value):
+            raise ValueError("it must be longer than nothing")
+
+
+class OrMinutes(NotZero):
+    """The same, where the clock on the wall may measure too."""
+
+    examples = "a duration such as 200steps, 10epochs, 5% or 5minutes"
+
+    def _length(self, value: str) -> float:
+        found = minutes(value)
+        return super()._length(value) if found is None else found
+
 
 PeriodText = Annotated[str, NotZero()]  # in a section of settings, which is not built
+PeriodOrMinutesText = Annotated[str, OrMinutes()]
 Duration = Annotated[int, InSteps()]
 Period = Annotated[int, NotZero()]

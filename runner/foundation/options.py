@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from runner.foundation.errors import did_you_mean
+from runner.foundation.errors import Misconfigured, did_you_mean
 from runner.foundation.files import flat, read_yaml
 
 SEEDS = "seeds"  # an axis of a sweep: of no group, and no key of a run
@@ -44,14 +45,24 @@ def own_folder() -> Path:
 
 def folders(further: Iterable[str] = ()) -> list[Path]:
     """Return the folders of options: the runner's own, then the user's."""
-    return [own_folder(), *(Path(folder).expanduser() for folder in further)]
+    if "" in (given := list(further)):
+        raise Misconfigured("--config-dir: expected a folder, got ''")
+    return [own_folder(), *(Path(os.path.expanduser(folder)) for folder in given)]
+
+
+def having(group: str, key: str) -> list[str]:
+    """Return the runner's own options of a group that set this key."""
+    known = groups([own_folder()]).get(group, {})
+    return [option for option, path in known.items() if key in read_yaml(path)]
 
 
 def groups(roots: Iterable[Path]) -> Groups:
-    """Return, for each group, its options and their files."""
+    """Return, for each group, its options and their files; a folder there is not is a mistake."""
     found: Groups = {}
     for root in roots:
-        for path in sorted(root.glob("*/**/*.yaml")):
+        if not os.path.isdir(root):  # Path.is_dir raises for names that are too long
+            raise Misconfigured(f"--config-dir {root}: no such folder")
+        for path in sorted(filter(Path.is_file, root.glob("*/**/*.yaml"))):
             group = path.relative_to(root).parent.as_posix()
             found.setdefault(group, {})[path.stem] = path
     return dict(sorted(found.items()))
@@ -84,6 +95,11 @@ def top_level_keys() -> list[str]:
     """Return the keys of the run itself, which belong to no group."""
     content = read_yaml(own_folder() / "config.yaml")
     return [key for key in content if key != "defaults"]
+
+
+def top_level(key: str) -> object:
+    """Return the value of a key of the run itself, as the runner has it."""
+    return read_yaml(own_folder() / "config.yaml")[key]
 
 
 def words() -> set[str]:

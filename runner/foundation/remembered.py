@@ -99,7 +99,20 @@ def machine() -> str:
     """Return in a few words what speed and bits depend on here; nothing that names the host."""
     processors = len(os.sched_getaffinity(0))
     torch = importlib.metadata.version("torch")
-    return f"{_processor()}, {processors} usable, torch {torch}, {platform.machine()}"
+    return f"{processor()}, {processors} usable, torch {torch}, {platform.machine()}"
+
+
+def processor() -> str:
+    """Name the processor and its vector unit; a virtual machine may hide the very model."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    except OSError:
+        return platform.processor()
+    pairs = (line.partition(":")[::2] for line in first.splitlines())
+    facts = {name.strip(): value.strip() for name, value in pairs}
+    extensions = (facts.get("flags") or facts.get("Features") or "").split()
+    named = [facts[name] for name in _IDENTITY if name in facts]
+    return " ".join([*named, *[each for each in _VECTORS if each in extensions][:1]])
 
 
 def key(*texts: str) -> str:
@@ -118,16 +131,3 @@ def _alone() -> Iterator[None]:
     with (folder() / ".lock").open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _processor() -> str:
-    """Name the processor and its vector unit; a virtual machine may hide the very model."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return platform.processor()
-    pairs = (line.partition(":")[::2] for line in first.splitlines())
-    facts = {name.strip(): value.strip() for name, value in pairs}
-    extensions = (facts.get("flags") or facts.get("Features") or "").split()
-    named = [facts[name] for name in _IDENTITY if name in facts]
-    return " ".join([*named, *[each for each in _VECTORS if each in extensions][:1]])

@@ -5,7 +5,6 @@ Names and values come from the user: they are printed as text, never read as mar
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 import unicodedata
@@ -17,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runner.foundation import secrets
 from runner.foundation.errors import Unwritable
-from runner.recording.logs import Log
+from runner.recording.logs import WAITS, Log, encoded
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,14 +36,15 @@ class Terminal:
         self._bar: tuple[Progress, TaskID] | None = None
         self._drawn = ""  # what the bar says beside the steps
         self._due = 0.0  # when it is drawn next
-        self._log: Path | None = None
-        self._open: Log | None = None  # the same, while rows are logged
-        self._kept: list[str] = []
+        self._log: Log | None = None
+        self._held = False  # open, while rows are logged
+        self._late = False  # it is known that the log waits
+        self._kept: list[str] = []  # until there is a log
         self._between = self._next = math.inf  # steps between rows shown without validation
 
     def keep_log(self, path: Path) -> None:
-        """Copy what is printed, from the first line on, to a file."""
-        self._log = path
+        """Copy what is printed, from the first line on, to a file; raises `Unwritable`."""
+        self._log = Log(path)
         kept, self._kept = self._kept, []
         self._append("".join(kept))
 
@@ -60,7 +61,7 @@ class Terminal:
         """Begin to show progress through `total` steps; without validation some rows are shown."""
         self._between = math.inf if validated else total / ROWS_SHOWN
         self._next = done + self._between
-        self._open = Log(self._log) if self._log else None
+        self._held = True
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -99,30 +100,35 @@ class Terminal:
 
     def _print(self, line: str) -> None:
         """Print a line as it is: to find out how it looks, rich takes as long as a step does."""
-        try:
-            self.console.file.write(line)
-            self.console.file.flush()
-        except BrokenPipeError:
-            self.console.print()  # which knows how to leave
+        self.console.file.write(line)
+        self.console.file.flush()
 
     def stop(self) -> None:
         """Take the progress bar away, and close the log until the next line."""
         if self._bar is not None:
             self._bar[0].stop()
             self._bar = None
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        self._held = False
+        if self._log is not None:
+            self._log.close()
 
     def note(self, text: str) -> None:
-        """Write to the log what another prints, as far as the log can still be written."""
-        with contextlib.suppress(Unwritable):
-            self._append(f"{plain(text)}\n")
+        """Write to the log what another prints."""
+        self._append(f"{plain(text)}\n")
+
+    def unwritten(self) -> list[str]:
+        """Try once more to write what the log lacks; return why that cannot be, if so."""
+        try:
+            if self._log is not None:
+                self._log.write()
+        except Unwritable as error:
+            return [str(error)]
+        return []
 
     def results(self, splits: Mapping[str, Mapping[str, float]]) -> None:
         """Print a table: a row for each split, a column for each metric."""
         names = list(next(iter(splits.values())))
-        rows = [[split, *(number(values[name]) for name in names)]
+        rows = [[split, *(number(values.get(name)) for name in names)]
                 for split, values in splits.items()]  # fmt: skip
         self.table(["", *names], rows)
         for row in [["split", *names], *rows]:
@@ -160,13 +166,18 @@ class Terminal:
         self.console.print(table)
 
     def _append(self, text: str) -> None:
-        if self._open is not None:
-            self._open.write(text.encode())
-        elif self._log is not None:
-            with contextlib.closing(Log(self._log)) as log:
-                log.write(text.encode())
-        else:
+        text = secrets.without(text)
+        if self._log is None:
             self._kept.append(text)
+            return
+        try:
+            self._log.write(encoded(text))
+        except Unwritable as error:
+            if not self._late:
+                self._late = True
+                self.warn(f"{error}; {WAITS}")
+        if not self._held:
+            self._log.close()
 
 
 class Silent(Terminal):

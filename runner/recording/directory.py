@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.foundation.errors import Misconfigured, Unwritable, did_you_mean
+from runner.foundation import forms
+from runner.foundation.errors import Misconfigured, Unwritable, did_you_mean, shown
 from runner.foundation.files import flat, held, read_json, read_yaml, unwritable, write_json
 
 STATUS, CONFIG, OVERRIDES = "status.json", "config.yaml", "overrides.yaml"
 BATCHES = "batches"  # of a sweep, with the checkpoints of its jobs
+FINGERPRINT = "fingerprint.json"  # of a batch: what its bits depend on
 METRICS, TIMING, SUMMARY = "metrics.jsonl", "timing.jsonl", "summary.json"
 ENVIRONMENT, CHECKPOINTS, LOG, ERROR = "environment.json", "checkpoints", "run.log", "error.txt"
 SWEEP = "sweep.json"
@@ -76,7 +78,7 @@ def jobs(sweep: Path) -> list[Path]:
 
 def is_sweep(folder: Path) -> bool:
     """Tell a sweep's directory from a run's."""
-    return (folder / SWEEP).is_file()
+    return os.path.isfile(folder / SWEEP)  # Path.is_file raises for names that are too long
 
 
 def at_work(sweep: Path) -> bool:
@@ -107,7 +109,7 @@ def find(word: str, root: Path, *, sweeps: bool = False) -> Path:
 
 def _meant(word: str, root: Path) -> Path:
     path = Path(word)
-    if (path / STATUS).is_file() or is_sweep(path):
+    if os.path.isfile(path / STATUS) or is_sweep(path):
         return path
     known = runs(root)
     if word == "last" and known:
@@ -124,7 +126,7 @@ def _meant(word: str, root: Path) -> Path:
         raise Misconfigured(f"'{word}' could be any of {len(matches)} runs: {candidates}")
     hint = did_you_mean(word, [name for name, _ in (*names, *inside)])
     where = f"{len(known)} runs in {root}" if known else f"no runs in {root}"
-    raise Misconfigured(f"no run '{word}' ({where}){hint}")
+    raise Misconfigured(f"no run {shown(word)} ({where}){hint}")
 
 
 def _called(run: Path, in_full: bool) -> str:
@@ -166,7 +168,7 @@ def _choices(run: Path) -> dict[str, Any]:
         return dict(read_yaml(run / OVERRIDES).get("choices", {}))
     choices: dict[str, Any] = read_yaml(run.parent / OVERRIDES).get("choices", {})
     jobs = read_json(run.parent / SWEEP).get("jobs", {}).values()
-    swept = {job["directory"]: job["swept"] for job in jobs}.get(run.name, {})
+    swept = {job["directory"]: job.get("swept", {}) for job in jobs}.get(run.name, {})
     return choices | {group: swept[group] for group in choices if group in swept}
 
 
@@ -181,8 +183,13 @@ def set_status(run: Path, **changes: Any) -> None:
     write_json(run / STATUS, {key: value for key, value in updated.items() if value is not None})
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete rows of a JSON-lines file; none if there is no such file."""
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            yield json.loads(line)
+def read_rows(path: Path, waiting: bytes = b"") -> Iterator[dict[str, Any]]:
+    """Yield the complete rows of a JSON-lines file, if there is one, and of what it lacks yet."""
+    written = path.read_bytes() if path.is_file() else b""
+    for line in (written + waiting).decode(errors="replace").split("\n")[:-1]:
+        try:
+            row = forms.row(path.name, json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+        if row:
+            yield row

@@ -7,9 +7,12 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from runner.foundation.files import flat, read_json, write_json
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-learn",
             "tensorboard", "rich")  # fmt: skip
@@ -24,6 +27,28 @@ def environment() -> dict[str, Any]:
         "versions": {"runner": version("runner"), **{name: version(name) for name in PACKAGES}},
         "git": commit(Path(__file__).parent),
     }
+
+
+def keep(path: Path) -> list[str]:
+    """Record where something happens that may go on elsewhere; say what differs from before.
+
+    The first record stays. Under `later` is added, with its time, what differs from what was known.
+    """
+    now, first = environment(), read_json(path)
+    if not first:
+        write_json(path, now)
+        return []
+    later = first.pop("later", [])
+    known = dict(first)
+    for each in later:
+        known |= each
+    changed = {key: value for key, value in now.items() if known.get(key) != value}
+    if not changed:
+        return []
+    write_json(path, {**first, "later": [*later, {"time": time.time(), **changed}]})
+    before, after = flat(known), flat({key: changed[key] for key in changed if key != "git"})
+    return [f"{key} {before.get(key)} -> {value}" for key, value in after.items()
+            if before.get(key) != value]  # fmt: skip
 
 
 def version(package: str) -> str | None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from runner.foundation.errors import Unrecorded, UnusableCheckpoint, Unwritable
 from runner.foundation.files import read_json, write_json
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import environment as here
-from runner.recording.logs import Log
+from runner.recording.logs import WAITS, Log
 
 if TYPE_CHECKING:
     from runner.recording.tensorboard import Events
 
 
+UNWRITTEN = "unwritten"  # beside the lengths of logs
 WAIT = 0.5  # seconds between two writings of rows; a process that is killed loses no more
 
 
@@ -45,14 +47,17 @@ class Stopwatch:
 
 
 class Recorder:
-    """Write metrics, timing and events; show progress; sum up at the end."""
+    """Write metrics, timing and events; show progress; sum up at the end.
+
+    A log that cannot be written ends no training: its rows wait in memory.
+    """
 
     def __init__(
         self,
         folder: Path,
         terminal: Terminal,
         tensorboard: bool,
-        lengths: dict[str, int] | None,
+        lengths: Mapping[str, Any] | None,
         swept: Mapping[str, Any] | None = None,
     ):
         """Open the logs, cut back to the `lengths` that a checkpoint noted when resuming.
@@ -60,40 +65,60 @@ class Recorder:
         A job of a sweep is known by its `swept` values; what is the same for all jobs, and times,
         are not written for each.
         """
-        known = lengths or {}
+        self._known = lengths or {}
+        self._lost = ""  # what TensorBoard will never show, and why
+        self._told: set[Path] = set()  # logs of which is known that they wait
         self.folder, self.terminal, self.swept = folder, terminal, swept
-        self.metrics = Log(folder / directory.METRICS, known.get("metrics"))
-        self.timing: Log | None = None
-        if swept is None:
-            self.timing = Log(folder / directory.TIMING, known.get("timing"))
-        self.events: Events | None = None
-        if tensorboard:
-            from runner.recording.tensorboard import Events
-
-            self.events = Events(folder, known.get("events"))
+        self.metrics = self._log("metrics", directory.METRICS)
+        self.timing = self._log("timing", directory.TIMING) if swept is None else None
+        self.events = self._opened() if tensorboard else None
         self.stopwatch = Stopwatch()
         self._seen, self._seconds = 0, 0.0  # at the last timing row
         self._rows: list[tuple[dict[str, Any], float, float]] = []  # with seconds and rate
         self._due = 0.0  # when they are written
         self._rates: list[float] = []  # of a job, samples a second
-        self._spent = 0.0  # by a job
+        self._spent = 0.0  # in steps up to the last row
+
+    def _log(self, name: str, file: str) -> Log:
+        return Log(self.folder / file, *self._noted(name))
+
+    def _noted(self, name: str) -> tuple[int | None, bytes]:
+        """Return what a checkpoint knows of a log: its length, and what it had not taken yet."""
+        return self._known.get(name), self._known.get(UNWRITTEN, {}).get(name, b"")
+
+    def _opened(self) -> Events | None:
+        try:
+            from runner.recording.tensorboard import Events
+
+            events = Events(self.folder, *self._noted("events"))
+        except UnusableCheckpoint:
+            raise
+        except Exception as error:  # whatever is wrong with its installation
+            self._lose(error)
+            return None
+        if events.missing:
+            self.terminal.warn(f"{self.folder}: the event file is gone; {events.log.path.name} "
+                               "has the points from here on")  # fmt: skip
+        return events
 
     def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
         """Record what the run is: environment, settings as text and HParams, training images."""
         if self.swept is None:
             write_json(self.folder / directory.ENVIRONMENT, {**here(), **environment})
-        if self.events is None:
-            return
+        if self.events is not None:
+            self._draw(self._introduce, self.events, images)
+
+    def _introduce(self, events: Events, images: Tensor | None) -> None:
         config = (self.folder / directory.CONFIG).read_text(encoding="utf-8")
-        self.events.text("config", f"```yaml\n{config}```")
+        events.text("config", f"```yaml\n{config}```")
         hparams = directory.settings(self.folder) if self.swept is None else self.swept
-        self.events.hparams(hparams, self.folder.name, directory.started(self.folder))
+        events.hparams(hparams, self.folder.name, directory.started(self.folder))
         if images is not None:
-            self.events.images("train/images", images)
+            events.images("train/images", images)
 
     def start(self, total: int, state: Any, validated: bool = True) -> None:
         """Begin to measure time and to show progress."""
-        self._spent = self.stopwatch.before if self.swept is not None else 0.0
+        self._spent = self.stopwatch.before
         self._seen, self._seconds = state.seen, self.stopwatch.total()
         self.stopwatch.go()
         self.terminal.start(total, state.step, validated)
@@ -116,32 +141,85 @@ class Recorder:
         """Write and show the rows that wait: several at once cost little more than one."""
         while self._rows:
             row, seconds, rate = self._rows.pop(0)
-            self.metrics.row(row)
+            self._keep(self.metrics, row)
             if "train/loss" in row:
                 self._clocked(row["step"], seconds, rate)
             if self.events is not None:
                 tagged = {key: value for key, value in row.items() if key not in ("step", "epoch")}
-                self.events.scalars(tagged, row["step"])
+                self._draw(self.events.scalars, tagged, row["step"])
             self.terminal.row(row, rate)
         self._due = time.monotonic() + WAIT
 
     def _clocked(self, step: int, seconds: float, rate: float) -> None:
         """Take how long the steps up to a row took."""
         if self.timing is not None:
-            self.timing.row({"step": step, "seconds": seconds, "samples_per_second": rate})
+            self._keep(self.timing, {"step": step, "seconds": seconds, "samples_per_second": rate})
         else:
             self._rates.append(rate)
-            self._spent += seconds
+        self._spent += seconds
 
-    def lengths(self) -> dict[str, int]:
-        """Write what waits and return the length of every log."""
+    def _keep(self, log: Log, row: dict[str, Any]) -> None:
+        """Write a row to a log, or let it wait."""
+        try:
+            log.row(row)
+        except Unwritable as error:
+            self._late(log, error)
+
+    def _draw(self, draw: Callable[..., None], *given: Any) -> None:
+        """Give TensorBoard something; whatever fails costs its points and nothing else."""
+        try:
+            draw(*given)
+        except Unwritable as error:
+            assert self.events is not None, "what was written goes to its log"
+            self._late(self.events.log, error)
+        except Exception as error:  # whatever it makes of what it is given
+            self._lose(error)
+
+    def _late(self, log: Log, error: Unwritable) -> None:
+        """Say once of a log that it waits."""
+        if log.path not in self._told:
+            self._told.add(log.path)
+            self.terminal.warn(f"{error}; {WAITS}")
+
+    def _lose(self, error: Exception) -> None:
+        """Say once that TensorBoard lacks points; metrics.jsonl has them all."""
+        if not self._lost:
+            self._lost = f"{self.folder}: TensorBoard lacks points: {error!r}"
+            self.terminal.warn(f"{self._lost}; {directory.METRICS} has them all")
+
+    def _behind(self) -> list[str]:
+        """Try once more to write what waits; return why that cannot be, a line for each log."""
+        reasons = []
+        for log in self._logs().values():
+            try:
+                log.write()
+            except Unwritable as error:
+                reasons.append(str(error))
+        return reasons
+
+    def lengths(self) -> dict[str, Any]:
+        """Write what waits; return the length of every log, and what it has not taken."""
         self.write()
-        return {name: log.length() for name, log in self._logs().items()}
+        self._behind()
+        logs = self._logs()
+        waiting = {name: bytes(log.waiting) for name, log in logs.items() if log.waiting}
+        lengths = {name: log.length() for name, log in logs.items()}
+        return {**self._unopened(), **lengths, **({UNWRITTEN: waiting} if waiting else {})}
+
+    def _unopened(self) -> dict[str, Any]:
+        """Return the length of an event file that this process cannot go on with."""
+        noted = self.events is None and "events" in self._known
+        return {"events": self._known["events"]} if noted else {}
 
     def sync(self) -> None:
         """Bring every log to the disk; another thread may write rows meanwhile."""
-        for log in self._logs().values():
-            log.sync()
+        for name, log in self._logs().items():
+            try:
+                log.sync()
+            except Unwritable as error:
+                if name != "events":
+                    raise
+                self._lost = self._lost or f"TensorBoard lacks points: {error}"
 
     def _logs(self) -> dict[str, Log]:
         events = self.events.log if self.events is not None else None
@@ -154,22 +232,39 @@ class Recorder:
         self.terminal.stop()
 
     def finish(
-        self, summary: dict[str, Any], test: Mapping[str, float], step: int
+        self,
+        summary: dict[str, Any],
+        test: Mapping[str, float],
+        step: int,
+        unsaved: Callable[[], Sequence[str]] = list,
     ) -> dict[str, Any]:
-        """Write the summary and return it, with time and speed added."""
+        """Write the summary and return it, with time and speed added.
+
+        `unsaved` says what else could not be written. Raises `Unrecorded` if there is anything:
+        of a job, whose results are its metrics, points for TensorBoard do not count.
+        """
         self.write()
-        rows = list(directory.read_rows(self.folder / directory.TIMING))
+        waiting = bytes(self.timing.waiting) if self.timing is not None else b""
+        rows = list(directory.read_rows(self.folder / directory.TIMING, waiting))
         rates = [row["samples_per_second"] for row in rows] or self._rates
         recorded = read_json(self.folder / directory.ENVIRONMENT)
         summary = {
             **summary,
-            "seconds": self._spent + sum(row["seconds"] for row in rows),
+            "seconds": self._spent,
             "samples_per_second": statistics.median(rates) if rates else None,
             **({"versions": recorded.get("versions")} if self.swept is None else {}),
         }
-        write_json(self.folder / directory.SUMMARY, summary)
         if self.events is not None:
-            self.events.scalars({f"test/{name}": value for name, value in test.items()}, step)
+            tagged = {f"test/{name}": value for name, value in test.items()}
+            self._draw(self.events.scalars, tagged, step)
+        reasons = [*self._behind(), *unsaved()]
+        try:
+            write_json(self.folder / directory.SUMMARY, summary)
+        except Unwritable as error:
+            reasons.append(str(error))
+        reasons += [self._lost] if self._lost and self.swept is None else []
+        if reasons:
+            raise Unrecorded(reasons, summary)
         return summary
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ tenth of one call a scalar. Importing this takes a sixth of a second: only who w
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import time
@@ -13,27 +14,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from runner.foundation.errors import Unwritable
 from runner.recording.logs import Log
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Events:
-    """An event file in a run directory; resuming goes on in the same file."""
+WRITER = "runner"  # stands in the first record: whose file it is
 
-    def __init__(self, directory: Path, length: int | None = None):
-        found = sorted(directory.glob("events.out.tfevents.*"))
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-        self.log = Log(found[0] if found and length is not None else directory / name, length)
-        if length is None:
-            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+class Events:
+    """An event file in a run directory; resuming goes on in the same file, whatever it is called.
+
+    Where a user has removed it, a new one is begun: `missing` then.
+    """
+
+    def __init__(self, directory: Path, length: int | None = None, waiting: bytes = b""):
+        found = min(directory.glob("events.out.tfevents.*"), key=_owner, default=None)
+        self.missing = length is not None and found is None
+        if length is not None and found is not None:
+            self.log = Log(found, length, waiting)
+            return
+        now = time.time()
+        self.log = Log(directory / f"events.out.tfevents.{int(now)}.{socket.gethostname()}")
+        source = SourceMetadata(writer=WRITER)
+        with contextlib.suppress(Unwritable):  # it waits, and the next one says so
+            self._write(Event(wall_time=now, file_version="brain.Event:2", source_metadata=source))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Log a row of numbers at a step."""
@@ -74,6 +87,12 @@ class Events:
         buffer = io.BytesIO()
         RecordWriter(buffer).write(event.SerializeToString())
         self.log.write(buffer.getvalue())
+
+
+def _owner(path: Path) -> tuple[bool, str]:
+    """Put event files that others laid here behind our own."""
+    with path.open("rb") as file:
+        return WRITER.encode() not in file.read(64), path.name
 
 
 def contact_sheet(images: Tensor, columns: int = 8, scale: int = 3) -> Tensor:

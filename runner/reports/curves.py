@@ -38,7 +38,7 @@ def logged(folder: Path) -> Logged:
     found: Logged = {}
     step, epoch = 0, 0.0
     for row in directory.read_rows(folder / directory.METRICS):
-        step, epoch = row["step"], row["epoch"]
+        step, epoch = row["step"], row.get("epoch") or 0.0
         for name, value in row.items():
             if name not in NOT_METRICS and _is_finite(value):
                 found.setdefault(name, {})[step] = epoch, value

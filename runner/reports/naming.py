@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, count
@@ -12,6 +13,7 @@ from runner.recording.console import number
 from runner.recording.directory import shortened
 
 ALL = "all seeds"  # the configuration of a sweep over nothing but seeds
+_FORMULA = re.compile(r"[=@\t\r]|[-+](?![\d.]+([eE][-+]?\d+)?$)")
 NONE = "-"  # where a configuration has no such key
 
 
@@ -26,6 +28,11 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, separators=(",", ":"), default=str, ensure_ascii=False)
+
+
+def cells(row: Sequence[Any]) -> list[Any]:
+    """Return a row for a CSV file whose texts are none of a spreadsheet's formulas."""
+    return [f"'{each}" if isinstance(each, str) and _FORMULA.match(each) else each for each in row]
 
 
 def shown(values: Sequence[Any]) -> list[str]:

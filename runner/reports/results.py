@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ RESULTS = "results.csv"
 SPLITS = ("train", "valid", "test")
 UNFINISHED = ("running", "interrupted")  # what has numbers so far
 BROKEN = ("diverged", "failed")
+FINAL = ("finished", *BROKEN)  # states of jobs that have come to their end
 HIGHER = ("accuracy", "r2", "top")  # metrics of the runner's own that grow as models get better
 LOWER = ("loss", "error", "rmse", "mae", "calibration_error")
 
@@ -137,21 +138,41 @@ def direction_of(objective: str | None) -> str | None:
     return "max" if metric.rstrip("0123456789") in HIGHER or metric in HIGHER else None
 
 
+def outcome(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objective that a finished run went by, its direction and the run's value."""
+    kept = summary.get("best") or {}
+    objective = kept.get("objective")
+    direction = kept.get("direction") or direction_of(objective)
+    value = value_of(summary, objective)
+    return {"objective": objective, "direction": direction, "value": value}
+
+
+def value_of(summary: Mapping[str, Any], metric: str | None) -> float | None:
+    """Return what a finished run came to by a metric, with the weights that were kept."""
+    kept = summary.get("best") or {}
+    if kept.get("objective") == metric and kept.get("value") is not None:
+        return float(kept["value"])
+    split, _, name = (metric or "").partition("/")
+    found = (summary.get(split) or {}).get(name)
+    return found if isinstance(found, int | float) else None
+
+
 def write(results: Results) -> Path:
     """Write results.csv, whole or not at all; return its path."""
     metrics = metric_names(name for row in results.rows for name in row.metrics)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["directory", *results.axes, "seed", "state", "steps", *metrics,
-                     "objective", "best", "best_step", "message", "seconds"])  # fmt: skip
+    head = ["directory", *results.axes, "seed", "state", "steps", *metrics, "objective", "best",
+            "best_step", "message", "seconds"]  # fmt: skip
+    writer.writerow(naming.cells(head))
     for row in results.rows:
-        writer.writerow([
+        writer.writerow(naming.cells([
             row.directory,
             *(naming.text(row.swept[key]) if key in row.swept else "" for key in results.axes),
             row.seed, row.state, row.steps,
             *(row.metrics.get(name) for name in metrics),
             results.objective, row.value, row.best_step, row.message, row.seconds,
-        ])  # fmt: skip
+        ]))  # fmt: skip
     write_atomic(results.folder / RESULTS, text.getvalue())
     return results.folder / RESULTS
 
@@ -182,8 +203,8 @@ def _row(files: _Files, objective: str | None, direction: str | None, seed: int 
     if files.state == "finished":
         kept = summary.get("best") or {}
         metrics = _numbers({split: summary.get(split) or {} for split in SPLITS})
-        known = kept.get("objective") == objective
-        step, value = (kept.get("step"), kept.get("value")) if known else (None, None)
+        step = kept.get("step") if kept.get("objective") == objective else None
+        value = value_of(summary, objective)
     else:
         metrics = {name: points[-1][1] for name, points in files.logged.items()}
         step, value = _best_so_far(files.logged.get(objective or "", []), direction)
@@ -196,7 +217,7 @@ def _row(files: _Files, objective: str | None, direction: str | None, seed: int 
         state=files.state,
         steps=summary.get("steps", status.get("step")),
         metrics=metrics,
-        value=metrics.get(objective or "") if value is None else value,
+        value=value,
         best_step=step,
         seconds=summary.get("seconds"),
         message="" if files.state == "finished" else _message(status, job),

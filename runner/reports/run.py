@@ -28,11 +28,11 @@ def summarize(folder: Path, terminal: Terminal) -> None:
     terminal.line("")
     splits = {name: summary[name] for name in SPLITS if name in summary}
     if splits:
-        best = summary["best"]
+        best = summary.get("best", {})
         terminal.results(splits)
-        kept = "best" if best["value"] is not None else "last"
-        terminal.line(f"\n{kept} weights of step {number(best['step'])}; "
-                      f"{number(summary['steps'])} steps")  # fmt: skip
+        kept = "best" if best.get("value") is not None else "last"
+        terminal.line(f"\n{kept} weights of step {number(best.get('step'))}; "
+                      f"{number(summary.get('steps'))} steps")  # fmt: skip
         return
     last: dict[str, float] = {}
     for row in directory.read_rows(folder / directory.METRICS):

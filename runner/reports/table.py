@@ -145,11 +145,11 @@ def as_csv(results: Results, configurations: Sequence[Configuration], every: boo
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     pairs = [name for each in columns for name in (each.name, f"{each.name} std")]
-    writer.writerow([*results.axes, "n", "jobs", *pairs])
+    writer.writerow(naming.cells([*results.axes, "n", "jobs", *pairs]))
     for at, each in enumerate(configurations):
         keys = [naming.text(each.swept[key]) if key in each.swept else "" for key in results.axes]
         numbers = [part for column in columns for part in (column.values[at] or (None, None))[:2]]
-        writer.writerow([*keys, len(each.members), len(each.rows), *numbers])
+        writer.writerow(naming.cells([*keys, len(each.members), len(each.rows), *numbers]))
     return text.getvalue()
 
 

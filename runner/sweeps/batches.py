@@ -7,8 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from runner.foundation.errors import BadData, Unwritable
 from runner.recording import directory
 from runner.sweeps.state import FINAL, State
+
+NOT_ITS_OWN = (BadData.exit_code, Unwritable.exit_code)  # faults that are no job's own
+
+
+TRAINED = {True: "as lanes", False: "alone"}
 
 
 def cut(groups: Sequence[tuple[int, int]], processes: int) -> list[list[int]]:
@@ -45,6 +51,14 @@ def members(state: State, name: str) -> list[str]:
             if key in asked and asked[key]["batch"] == name]  # fmt: skip
 
 
+def trained(state: State, key: str) -> str:
+    """Return how a job was or is to be trained: as lanes or alone; nothing where that is open."""
+    entry = state.jobs[key]
+    if entry["batch"] is not None:
+        return TRAINED[state.batches[entry["batch"]]["way"]["lanes"] > 1]
+    return "" if entry["state"] in ("pending", "failed") else TRAINED[False]  # a run of its own
+
+
 def unfinished(state: State) -> list[str]:
     """Return the batches that have been begun or pinned, and not brought to an end.
 
@@ -70,21 +84,36 @@ def unfinished(state: State) -> list[str]:
 def again(state: State, name: str, hopeful: Callable[[str], bool]) -> list[str]:
     """Let those failed jobs of a batch that is over be tried again for which there is hope.
 
-    Returns them. Those whose process died go on, together, where the batch was saved last. A job
-    that failed by itself begins anew, in another batch.
+    Returns them. Those whose process died, whose data could not be read or whose files could not
+    be written go on, together, where the batch was saved last. One of several whose process died
+    before anything was saved begins anew in a batch of its own, to kill none but itself. A job that
+    failed by itself begins anew, in another batch.
     """
+    batch = state.batches[name]
     failed = [key for key in members(state, name)
               if state.jobs[key]["state"] == "failed" and hopeful(key)]  # fmt: skip
-    died = state.batches[name].get("died", [])
+    died = batch.get("died", [])
     for key in failed:
-        if key in died:
+        code = directory.status(state.folder_of(key)).get("exit_code")
+        killed = key in died
+        if killed:
             died.remove(key)
+        if killed and len(batch["jobs"]) > 1 and not _saved(state, name, key):
+            anew(state, key)
+            pin(state, [key], batch["way"])
+        elif killed or code in NOT_ITS_OWN:
             state.change(key, state="interrupted", ended=None, message=None)
             folder = state.folder_of(key)
             directory.set_status(folder, state="interrupted", exit_code=None, message=None)
         else:
             anew(state, key)
     return failed
+
+
+def _saved(state: State, name: str, key: str) -> bool:
+    """Tell whether a batch's folder has something of a job: of all together, or its own."""
+    folder = state.folder / directory.BATCHES / name
+    return any(each.is_file() for part in (folder, folder / key) for each in part.glob("[!.]*"))
 
 
 def anew(state: State, key: str) -> None:
@@ -94,4 +123,4 @@ def anew(state: State, key: str) -> None:
         shutil.rmtree(folder)
     for name in (directory.STATUS, directory.ERROR):
         (folder / name).unlink(missing_ok=True)
-    state.change(key, state="pending", batch=None, ended=None, message=None)
+    state.change(key, state="pending", batch=None, ended=None, message=None, data=None)

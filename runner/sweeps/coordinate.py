@@ -1,75 +1,21 @@
-"""The coordinator: decides how jobs are trained, hands batches to workers, notes what they say.
+"""The coordinator: decides how the jobs of a sweep are trained, cuts them into batches.
 
 It never computes with torch itself, so that its workers can be forked from it at any time.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Container, Sequence
+from typing import Any
 
-from runner.foundation.files import write_atomic
-from runner.recording import directory
+from runner.foundation.errors import BadData
 from runner.sweeps import batches
-from runner.sweeps.crew import GRACE, Crew, Worker
-from runner.sweeps.state import FINAL, State
-from runner.sweeps.view import View
-from runner.sweeps.worker import Fault, Work
-from runner.training.signals import Waiting
-
-if TYPE_CHECKING:
-    from runner.assemble.settings import Settings
-    from runner.sweeps.cluster import RemoteCrew, RemoteWorker
-
-LISTEN = 0.2  # seconds to wait for news
+from runner.sweeps.foreman import Foreman
+from runner.sweeps.state import SETTLED
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How a sweep is run, as far as the coordinator goes."""
-
-    processes: int  # at most
-    automatic: bool  # fewer where a process takes several threads
-    processors: int
-    lanes: int | None  # at most; None: as many as are found best
-    retries: int
-    stop_on_failure: bool
-
-
-class Task(NamedTuple):
-    """What a worker is doing: finding a way ("" for a batch), or training these jobs."""
-
-    batch: str
-    jobs: tuple[str, ...]
-
-
-class Coordinator:
+class Coordinator(Foreman):
     """Bring every asked job of a sweep to an end."""
-
-    def __init__(
-        self,
-        state: State,
-        settings: Mapping[str, Settings],
-        work: Work,
-        rules: Rules,
-        crew: Crew | RemoteCrew,
-        view: View,
-        waiting: Waiting,
-    ):
-        """Take the settings of every asked job by id: groups are made of all."""
-        self.settings = settings
-        self.state, self.work, self.rules, self.crew = state, work, rules, crew
-        self.view, self.waiting = view, waiting
-        self.queue: deque[str] = deque()
-        self.tries: Counter[str] = Counter()  # in this command
-        self.processes = rules.processes
-        self.stopping = ""  # why no more is begun
-        self.warned: set[str] = set()
-        self._way: Any = None  # the newest that was found
 
     def run(self, again: Container[str] | None = None) -> None:
         """Go on with what was cut, cut the rest into batches, train.
@@ -83,7 +29,8 @@ class Coordinator:
         self.state.save(now=True)
 
     def begin(self, again: Container[str] | None) -> None:
-        """Queue the batches that there are to train, pinned."""
+        """Queue the batches that there are to train, pinned; raises `BadData`."""
+        self._verify_data()
         self._put_back(lambda key: again is None or key in again)
         self.queue.extend(batches.unfinished(self.state))
         self._cut_pending()
@@ -93,13 +40,38 @@ class Coordinator:
     def _put_back(self, hopeful: Callable[[str], bool]) -> None:
         """Try again what failed in an earlier command, or was cut as a run of its own."""
         unfinished = set(batches.unfinished(self.state))
-        for name, batch in self.state.batches.items():
+        for name, batch in list(self.state.batches.items()):
             if name not in unfinished or batch.get("died"):
                 batches.again(self.state, name, hopeful)
         for key, entry in self.state.asked().items():  # without a batch
             broken = entry["state"] in ("failed", "interrupted")
             if broken and entry["batch"] is None and hopeful(key):
+                if entry["state"] == "interrupted":
+                    self.own.add(key)
                 batches.anew(self.state, key)
+
+    def _verify_data(self) -> None:
+        """Raise `BadData` if jobs that are to go on were trained on other data than there is."""
+        missing = {repr(settings.dataset) for key, settings in self.settings.items()
+                   if self.state.jobs[key]["state"] not in SETTLED}  # fmt: skip
+        trained: dict[tuple[str, int, str], str] = {}  # a job of each data, threads, checksum
+        for key, settings in self.settings.items():
+            entry, name = self.state.jobs[key], repr(settings.dataset)
+            if entry["data"] and entry["batch"] and name in missing:
+                threads = self.state.batches[entry["batch"]]["way"]["threads"]
+                trained[name, threads, entry["data"]] = key
+        for known in self.state.verified & trained.keys():
+            del trained[known]
+        if not trained or self._ended():
+            return
+        found = self._asked("data", {key: threads for (_, threads, _), key in trained.items()})
+        if self._fault is not None:
+            raise BadData(f"{self.state.folder}: {self._fault.message}")
+        for (*_, recorded), key in trained.items():
+            if found and found[key] != recorded:
+                job = self.state.folder_of(key)
+                raise BadData(f"{job}: data hash differs: recorded {recorded}, found {found[key]}")
+        self.state.verified |= trained.keys()
 
     # From groups to batches
 
@@ -117,6 +89,7 @@ class Coordinator:
             way = self._pinned_way(members, len(jobs)) or self._way_of(jobs)
             if way is not None:
                 found.append((jobs, way))
+                self._say_mixed(members, jobs, way)
         for way in dict.fromkeys(way for _, way in found):
             self._say(sum(len(jobs) for jobs, own in found if own == way), way)
         if self.rules.automatic and found:
@@ -139,15 +112,21 @@ class Coordinator:
         return way if way.lanes <= (self.rules.lanes or way.lanes) else None
 
     def _way_of(self, jobs: Sequence[str]) -> Any:
-        """Let a worker find out how a group is best trained; None if it could not or must stop."""
+        """Let a worker find out how a group is best trained; None if it could not or must stop.
+
+        Where that kills the worker each job trains alone, to kill none but itself.
+        """
         if self._ended():
             return None
-        worker = self.crew.idle() or self.crew.start()
-        worker.ask(("way", list(jobs), self.processes, self.rules.lanes), Task("", tuple(jobs)))
-        self._way = None
-        while worker.task is not None and not self._ended():
-            self._listen()
-        return self._way
+        way = self._asked("way", list(jobs), self.processes, self.rules.lanes)
+        if self._fault is not None and self._died and not self.stopping:
+            reason = f"trying how to train them together: {self._fault.message}"
+            way = self._asked("way", list(jobs), self.processes, 1)
+            way = way and way._replace(reason=reason)
+        if self._fault is not None and not self.stopping:
+            for key in jobs:
+                self._fail(key, self._fault)
+        return way
 
     def _say(self, jobs: int, way: Any) -> None:
         count = f"{jobs} job{'' if jobs == 1 else 's'}"
@@ -156,6 +135,16 @@ class Coordinator:
         threads = f"{way.threads} thread{'' if way.threads == 1 else 's'} a process"
         reason = f": {way.reason}" if way.reason else ""
         self.view.terminal.line(f"{count}  {how}, {step}, {threads}{reason}")
+
+    def _say_mixed(self, members: Sequence[str], jobs: Sequence[str], way: Any) -> None:
+        """Say where others of a group, or these jobs themselves, were trained in another way."""
+        own = {batches.TRAINED[False] for key in jobs if key in self.own}
+        others = {batches.trained(self.state, key) for key in members} - {""}
+        for before in sorted(own | others):
+            if before != (now := batches.TRAINED[way.lanes > 1]):
+                count = f"{len(jobs)} of {len(members)} jobs"
+                self.view.terminal.warn(f"not bit-exact: trained {before} -> {now}, {count}"
+                                        f"{way.reason and f' ({way.reason})'}")  # fmt: skip
 
     def _pinned(self, found: Sequence[tuple[list[str], Any]]) -> list[str]:
         """Cut groups into batches and pin them; the largest come first."""
@@ -172,152 +161,3 @@ class Coordinator:
     def _most(self, jobs: Sequence[str], way: Any) -> int:
         """Return how many jobs are a batch at most."""
         return int(way.lanes)
-
-    # Training
-
-    def _hand_out(self) -> None:
-        """Give batches to workers without one; start workers up to the number of processes."""
-        while self.queue and not self.stopping:
-            worker: Worker | RemoteWorker | None = self.crew.idle()
-            if worker is None and len(self.crew.workers) < self.processes:
-                worker = self.crew.start()
-            if worker is None:
-                return
-            self._give(worker, self.queue.popleft())
-
-    def _give(self, worker: Worker | RemoteWorker, name: str) -> None:
-        jobs = batches.members(self.state, name)
-        now = time.time()
-        live = [key for key in jobs if self.state.jobs[key]["state"] not in FINAL]
-        for key in live:
-            self.tries[key] += 1
-            attempts = self.state.jobs[key]["attempts"] + 1
-            self.state.change(key, state="running", started=now, ended=None, attempts=attempts)
-        way = self.work.engine.way(**self.state.batches[name]["way"])
-        self.state.save(now=True)
-        worker.ask(("batch", name, jobs, way), Task(name, tuple(live)))
-
-    def _listen(self) -> None:
-        """Take the news of the workers, show them, write them down."""
-        for worker, kind, content in self.crew.news(LISTEN):
-            if kind == "say":
-                self.view.terminal.line(content)
-            elif kind == "way":
-                self._way, worker.task = content, None
-            elif kind == "event" and worker.task is not None:
-                self._event(worker.task, content)
-            elif kind in ("over", "died", "cut") and worker.task is not None:
-                task, worker.task = worker.task, None
-                self._over(task, content, kind)
-        for worker in self.crew.overdue():
-            pid = worker.process.pid
-            self.view.terminal.warn(f"process {pid} did not save in {GRACE:.0f} s: killed")
-        if self.waiting.number and not self.stopping:
-            self._stop("interrupted")
-        self.state.save()
-        busy = self.crew.busy()
-        self.view.draw({each.task.batch or "trying": each.task.jobs for each in busy})
-
-    def _event(self, task: Task, event: Mapping[str, Any]) -> None:
-        """Note what a job says of itself."""
-        key, state = str(event["job"]), str(event["state"])
-        if key not in task.jobs or self.state.jobs[key]["state"] != "running":
-            return
-        if (warning := event.get("warning")) is not None:
-            self._warn(str(warning))
-            return
-        self.view.moved(key, event)
-        self.state.goal(event.get("objective"), event.get("direction"))
-        if state in FINAL:
-            self._final(key, state, event.get("value"), event.get("message"))
-        elif state == "interrupted" and self.stopping:
-            self.state.change(key, state="interrupted", ended=time.time())
-
-    def _warn(self, text: str) -> None:
-        """Say what jobs warn of, once for all of them."""
-        if text not in self.warned:
-            self.warned.add(text)
-            self.view.terminal.warn(text)
-
-    def _final(self, key: str, state: str, value: float | None, message: str | None) -> None:
-        value = value if value is not None and math.isfinite(value) else None
-        line = message.splitlines()[0] if message else None
-        self.state.change(key, state=state, ended=time.time(), value=value, message=line)
-        self.view.ended(key)
-        if state == "failed" and self.rules.stop_on_failure and not self._hopeful(key):
-            self._stop("a job failed")
-
-    def _hopeful(self, key: str) -> bool:
-        """Tell whether a job that failed may be tried again in this command."""
-        batch = self.state.jobs[key]["batch"]
-        return batch is not None and self.tries[key] <= self.rules.retries
-
-    def _over(self, task: Task, fault: Fault | None, kind: str) -> None:
-        """Account for the jobs of a task that ended, and try again what failed.
-
-        It is over, its process died, or that was cut by others.
-        """
-        died = kind == "died"
-        unfinished = [key for key in task.jobs if self.state.jobs[key]["state"] not in
-                      (*FINAL, "interrupted")]  # fmt: skip
-        if kind == "cut" or (self.stopping and died):
-            for key in unfinished:
-                self._cut(key, bool(task.batch))
-            return
-        words = "its batch ended without a word about it"
-        for key in unfinished:
-            self._fail(key, fault or Fault(words, 1, f"{words}\n"))
-        if not task.batch:
-            return
-        if died and unfinished:
-            self.state.batches[task.batch]["died"] = unfinished
-        if not self.stopping:
-            self._retry(task.batch)
-
-    def _retry(self, name: str) -> None:
-        """Queue the failed jobs of a batch: as they are if its process died, else each anew."""
-        way = self.state.batches[name]["way"]
-        failed = batches.again(self.state, name, self._hopeful)
-        if failed:
-            jobs = ", ".join(self.state.jobs[key]["directory"] for key in failed)
-            self.view.terminal.line(f"again    {jobs}")
-        for key in failed:
-            if self.state.jobs[key]["batch"] is None:
-                self.queue.append(batches.pin(self.state, [key], way))
-            elif name not in self.queue:
-                self.queue.append(name)
-
-    def _fail(self, key: str, fault: Fault) -> None:
-        """Write down for a job that its process could not."""
-        folder = self.state.folder_of(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / directory.ERROR, fault.text or f"{fault.message}\n")
-        directory.set_status(
-            folder, state="failed", exit_code=fault.exit_code, message=fault.message
-        )
-        self._final(key, "failed", None, fault.message)
-
-    def _cut(self, key: str, began: bool) -> None:
-        """Note that a job was cut while its process left; what was only looked at did not begin."""
-        self.state.change(key, state="interrupted" if began else "pending")
-        folder = self.state.folder_of(key)
-        if directory.status(folder).get("state") == "running":
-            directory.set_status(folder, state="interrupted")
-
-    # The end
-
-    def _stop(self, why: str) -> None:
-        """Begin nothing more; let the workers save and leave."""
-        if self.stopping:
-            return
-        self.stopping = why
-        self.crew.tell()
-        if busy := len(self.crew.busy()):
-            plural = "" if busy == 1 else "es"
-            self.view.terminal.line(
-                f"{why}: saving {busy} batch{plural}; a signal more leaves at once"
-            )
-
-    def _ended(self) -> bool:
-        """Tell whether it was stopped and every worker has left."""
-        return bool(self.stopping) and not self.crew.workers

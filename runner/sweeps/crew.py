@@ -32,9 +32,12 @@ class Worker:
             return
 
     def exit_code(self) -> int:
-        """Return how the process ended as the shell has it: 128 + the number of a signal."""
+        """Return how the process ended as the shell has it: 128 + the number of a signal.
+
+        Who ended well without a last word did not end well.
+        """
         code = self.process.exitcode or 0
-        return 128 - code if code < 0 else code
+        return 128 - code if code < 0 else code or 1
 
     def end(self) -> str:
         """Say how the process ended."""

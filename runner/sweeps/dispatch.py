@@ -16,11 +16,13 @@ from runner.foundation.errors import Interrupted, InUse, Misconfigured
 from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal
+from runner.reports.results import outcome
 from runner.sweeps import batches
 from runner.sweeps.cluster import Cluster, RemoteCrew
-from runner.sweeps.coordinate import Coordinator, Rules, Task
+from runner.sweeps.coordinate import Coordinator
+from runner.sweeps.foreman import Rules, Task
 from runner.sweeps.ray import Ray
-from runner.sweeps.settings import Sweep
+from runner.sweeps.settings import CONSENT, Sweep
 from runner.sweeps.slurm import Slurm
 from runner.sweeps.state import FINAL, State, counted
 from runner.sweeps.view import View
@@ -29,19 +31,39 @@ from runner.training.signals import deferred
 
 if TYPE_CHECKING:
     from runner.assemble.settings import Settings
+    from runner.execution.launch import Request
 
 ENGINES: dict[str, type[Slurm | Ray]] = {"slurm": Slurm, "ray": Ray}
 
 
-def ready(sweep: Sweep, detach: bool = False) -> None:
-    """Raise `Misconfigured` where a sweep is to run on a cluster that cannot be reached, or is to
-    be left alone where there is none."""
+def ready(sweep: Sweep, request: Request, recorded: bool = False, detach: bool = False) -> None:
+    """Raise `Misconfigured` where a sweep is to run on a cluster that cannot be reached, or that is
+    told what nobody trusted says, or is to be left alone where there is none.
+
+    The words of `request` were typed for this command, or are `recorded` ones.
+    """
     if sweep.cluster is not None:
+        _refuse_unasked(sweep, request, recorded)
         ENGINES[sweep.cluster].ready()
     if detach and sweep.cluster == "ray":
         raise Misconfigured("--detach: what Ray was sent ends with the command that sent it")
     if detach and sweep.cluster is None:
         raise Misconfigured("--detach: leaves a sweep to a cluster; add sweep.cluster=slurm")
+
+
+def _refuse_unasked(sweep: Sweep, request: Request, recorded: bool) -> None:
+    """Raise `Misconfigured` for commands and addresses out of a file, unless those are trusted."""
+    typed = [] if recorded else [word.partition("=")[0] for word in request.overrides]
+    said = {"sweep.slurm.setup": sweep.slurm.setup, "sweep.ray.address": sweep.ray.address}
+    if CONSENT not in request.trust and (
+        problems := [
+            f"{key}={value}: stands in a file, and what it says is done; if you trust it, "
+            f"add --trust {CONSENT}"
+            for key, value in said.items()
+            if value and key not in typed
+        ]
+    ):
+        raise Misconfigured(problems)
 
 
 def cluster_of(state: State, sweep: Sweep) -> Cluster:
@@ -125,6 +147,9 @@ class RemoteCoordinator(Coordinator):
         self.state.save(now=True)
         return self.left
 
+    def _verify_data(self) -> None:
+        """Leave it to each batch, which runs where the data is."""
+
     def _cut_pending(self) -> None:
         super()._cut_pending()
         self.state.head(processes=self.rules.processes if self.rules.processes > 1
@@ -191,9 +216,8 @@ class RemoteCoordinator(Coordinator):
             folder = self.state.folder_of(key)
             status = directory.status(folder)
             if task.batch and status.get("state") in FINAL:
-                best = read_json(folder / directory.SUMMARY).get("best") or {}
-                self._event(task, {**status, "job": key, "value": best.get("value"),
-                                   "objective": best.get("objective")})  # fmt: skip
+                found = outcome(read_json(folder / directory.SUMMARY))
+                self._event(task, {**status, "job": key, **found})
         if kind == "cut" and fault is not None:
             self.view.terminal.line(f"{task.batch or 'trying'}    {fault.message}")
         super()._over(task, fault, kind)

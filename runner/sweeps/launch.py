@@ -20,15 +20,15 @@ import yaml
 
 from runner.execution.launch import Request
 from runner.foundation.errors import Interrupted, InUse, Misconfigured
-from runner.foundation.files import locked_in_turn, read_json, unwritable, write_atomic, write_json
-from runner.recording import directory
+from runner.foundation.files import locked_in_turn, read_json, unwritable, write_atomic
+from runner.recording import directory, environment
 from runner.recording.console import Terminal
-from runner.recording.environment import environment
 from runner.reports import sweep as report
 from runner.sweeps import dispatch
-from runner.sweeps.coordinate import Coordinator, Rules
+from runner.sweeps.coordinate import Coordinator
 from runner.sweeps.crew import GRACE, Crew
-from runner.sweeps.state import DONE, FINAL, State, counted
+from runner.sweeps.foreman import Rules
+from runner.sweeps.state import FINAL, SETTLED, State, counted
 from runner.sweeps.view import View
 from runner.sweeps.worker import ORPHANED, Engine, Work
 from runner.training.signals import deferred
@@ -57,7 +57,7 @@ def run(
     `new` makes another directory beside it; with `detach` a cluster is left alone with them.
     Raises `Interrupted` with everything saved.
     """
-    dispatch.ready(sweep, detach)
+    dispatch.ready(sweep, request, detach=detach)
     name, folder = folder.name, fresh(folder) if new else newest(folder)
     make(folder, anew=new)
     with alone(folder, terminal):
@@ -91,13 +91,13 @@ def resume(
 
     Raises `Misconfigured` if they are no longer the recorded ones: options have changed since.
     """
-    dispatch.ready(sweep)
+    dispatch.ready(sweep, request, recorded=True)
     with alone(folder, terminal):
         state = State(folder)
         state.reconcile()
         known = {job.id for job in jobs}
         missing = [entry["directory"] for key, entry in state.asked().items()
-                   if key not in known and entry["state"] not in DONE]  # fmt: skip
+                   if key not in known and entry["state"] not in SETTLED]  # fmt: skip
         if missing:
             raise Misconfigured(
                 f"{folder}: the recorded command now means other jobs: it was changed, or options "
@@ -140,7 +140,7 @@ def _go(
 ) -> int:
     dispatch.refuse_elsewhere(state, sweep)  # before the command is recorded as this sweep's
     record(state, request, terminal)
-    news = bool(set(state.counts()) - set(DONE))
+    news = bool(set(state.counts()) - set(SETTLED))
     train(state, jobs, sweep, request, terminal, engine, detach=detach)
     if detach and set(state.counts()) - set(FINAL):
         return 0
@@ -163,7 +163,7 @@ def train(
 
     Raises `Interrupted` with everything saved.
     """
-    if todo := [job for job in jobs if state.jobs[job.id]["state"] not in DONE]:
+    if todo := [job for job in jobs if state.jobs[job.id]["state"] not in SETTLED]:
         engine = engine or the_engine()
         members = {job.id: _member(engine, state, job, request) for job in jobs}
         work = Work(engine, members, state.folder / directory.BATCHES, sweep.save_minutes)
@@ -192,10 +192,12 @@ def record(state: State, request: Request, terminal: Terminal) -> None:
              "trust": request.trust, "config_dirs": request.config_dirs}  # fmt: skip
     text = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
     write_atomic(folder / directory.OVERRIDES, text)
-    write_json(folder / directory.ENVIRONMENT, environment())
+    differs = environment.keep(folder / directory.ENVIRONMENT)
     state.save(now=True)
     terminal.line(f"sweep   {folder}")
     terminal.line(f"        {counted(state.counts())}")
+    if differs:
+        terminal.line(f"        since it began: {', '.join(differs)}")
 
 
 def _member(engine: Engine, state: State, job: Job, request: Request) -> Member:
@@ -249,12 +251,13 @@ def finish(state: State, terminal: Terminal, *, figures: bool) -> int:
 
 def the_engine() -> Engine:
     """Return what trains."""
+    from runner.assemble.data import checksum
     from runner.assemble.lanes import groups
     from runner.assemble.ways import Way, way_of
     from runner.execution.batch import perform
     from runner.execution.jobs import Member
 
-    return Engine(groups, way_of, perform, Way, Member)
+    return Engine(checksum, groups, way_of, perform, Way, Member)
 
 
 @contextlib.contextmanager

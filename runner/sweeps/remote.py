@@ -30,7 +30,7 @@ from pathlib import Path
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from runner.foundation.errors import Interrupted, Misconfigured, RunnerError
+from runner.foundation.errors import Interrupted, Misconfigured, RunnerError, no_exit
 from runner.foundation.files import locked_in_turn, read_json, write_atomic, write_json
 from runner.recording import directory
 from runner.sweeps.state import FINAL
@@ -210,10 +210,13 @@ def _do(folder: Path, progress: Progress) -> None:
         task = read_json(folder / TASK)
         members = members_of(task, folder.parent.parent)
         if "way" in task:
-            _train(members, folder, task, progress)
+            with no_exit():
+                _train(members, folder, task, progress)
             progress.over()
         else:
-            progress.over(way=_way(members, task, progress)._asdict())
+            with no_exit():
+                way = _way(members, task, progress)
+            progress.over(way=way._asdict())
     except Exception as error:
         code = error.exit_code if isinstance(error, RunnerError) else 1
         text = "".join(traceback.format_exception(error))

@@ -17,14 +17,16 @@ from runner.config import check
 from runner.execution.launch import Request
 from runner.foundation import options
 from runner.foundation.errors import Diverged, Interrupted, Misconfigured, RunnerError
+from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal
-from runner.sweeps import dispatch, launch
+from runner.reports.results import outcome
+from runner.sweeps import batches, dispatch, launch
 from runner.sweeps.identity import sweep_name
 from runner.sweeps.plan import Job, jobs_at
 from runner.sweeps.settings import Sweep, checked
-from runner.sweeps.solo import Solo, value_of
-from runner.sweeps.state import DONE, State, counted
+from runner.sweeps.solo import Solo
+from runner.sweeps.state import SETTLED, State, counted
 from runner.training import checkpoints
 
 Start = Callable[[Sequence[str], Solo], None]
@@ -198,13 +200,19 @@ class Session:
         """Let another start the jobs that are missing."""
         dispatch.refuse_elsewhere(self.state, self.sweep)
         state, todo = self.state, []
+        lanes = any(batches.trained(state, key) == batches.TRAINED[True] for key in self.jobs)
         for key in keys:
-            if state.jobs[key]["state"] not in DONE:
+            if state.jobs[key]["state"] not in SETTLED:
                 self._clear(key)
                 attempts = state.jobs[key]["attempts"] + 1
                 state.change(key, batch=None, ended=None, message=None, attempts=attempts)
                 todo.append(state.jobs[key]["directory"])
         state.save(now=True)
+        if todo and lanes:
+            self.terminal.warn(
+                f"not bit-exact: trained as lanes -> alone, {len(todo)} of "
+                f"{len(self.jobs)} jobs (hydra/launcher={self.chosen.launcher})"
+            )
         task = Solo(self.folder.resolve(), self.composing, self.request.trust,
                     self.request.config_dirs, Path.cwd())  # fmt: skip
         signal = 0
@@ -233,15 +241,16 @@ class Session:
 
     def _outcome(self, job: Job) -> Outcome:
         entry, folder = self.state.jobs[job.id], self.state.folder_of(job.id)
-        outcome = Outcome(list(job.overrides), job.composition.config, folder)
+        ended = Outcome(list(job.overrides), job.composition.config, folder)
         error = None
         if entry["state"] == "finished":
-            if (value := value_of(folder)) is not None:
-                return replace(outcome, value=value)
+            value = outcome(read_json(folder / directory.SUMMARY))["value"]
+            if value is not None:
+                return replace(ended, value=value)
             error = RunnerError(f"{folder}: its objective has no value")
         elif entry["state"] == "diverged":
             error = Diverged(f"{folder}: {entry['message']}")
         elif entry["state"] == "failed":
             error = RunnerError(f"{folder}: {entry['message']}")
         self.errors.append(error or RunnerError(f"{folder}: {entry['state']}, not trained"))
-        return replace(outcome, error=self.errors[-1])
+        return replace(ended, error=self.errors[-1])

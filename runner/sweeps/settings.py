@@ -10,6 +10,8 @@ from runner import config
 from runner.foundation.errors import Misconfigured
 from runner.foundation.ranges import Count, Natural, Positive
 
+CONSENT = "cluster"  # with --trust: what a file tells a cluster, or a plugin of Hydra's, is done
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm:

@@ -68,6 +68,8 @@ class Slurm:
                 numbers += [job.job_id for job in jobs]
         except FailedJobError as error:
             raise Misconfigured(f"sweep.slurm: {_reason(str(error))}") from error
+        for left in self.logs.glob(".submission_file_*.sh"):
+            left.unlink()  # a link that nobody needs: links in a sweep's directory are refused
         return numbers
 
     def ended(self, ids: Collection[str]) -> dict[str, str]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.foundation.errors import InUse, Misconfigured
+from runner.foundation.errors import InUse, Misconfigured, no_exit
 from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal, number
+from runner.reports.results import outcome
 
 if TYPE_CHECKING:
     from runner.compose import Composition
@@ -45,7 +46,8 @@ class Solo:
         folder = self.folder / str(config.job)
         with raising(), contextlib.chdir(self.here), open(os.devnull, "w") as nowhere:
             try:
-                self._train(folder, Terminal(Console(file=nowhere)))
+                with no_exit():
+                    self._train(folder, Terminal(Console(file=nowhere)))
             except InUse:  # whoever is at work there says how it ends
                 raise
             except BaseException as error:
@@ -53,7 +55,7 @@ class Solo:
                 raise
             finally:
                 Terminal().line(_ended(folder))
-        return value_of(folder)
+        return outcome(read_json(folder / directory.SUMMARY))["value"]
 
     def _train(self, folder: Path, terminal: Terminal) -> None:
         from runner import config
@@ -87,16 +89,6 @@ class Solo:
         return words, composition
 
 
-def value_of(folder: Path) -> float | None:
-    """Return the value of the objective that a finished job came to, with the weights it kept."""
-    summary = read_json(folder / directory.SUMMARY)
-    best = summary.get("best") or {}
-    if (value := best.get("value")) is None:
-        split, _, metric = str(best.get("objective")).partition("/")
-        value = (summary.get(split) or {}).get(metric)
-    return value
-
-
 def _ended(folder: Path) -> str:
     """Say in a line how a job ended."""
     status, summary = directory.status(folder), read_json(folder / directory.SUMMARY)
@@ -105,5 +97,6 @@ def _ended(folder: Path) -> str:
         why = str(status.get("message") or "").partition("\n")[0]
         where = f"; see {folder / directory.ERROR}" if state == "failed" else ""
         return f"{state:<8}  {folder.name}: {why}{where}"
-    value = f"  {summary['best']['objective']} {number(value_of(folder))}"
+    found = outcome(summary)
+    value = f"  {found['objective']} {number(found['value'])}"
     return f"{state:<8}  {folder.name}{value}  {summary.get('seconds') or 0:.1f} s"

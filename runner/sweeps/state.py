@@ -3,7 +3,8 @@
 {"format": 1, "name", "overrides": as typed, "swept": keys, "objective", "direction", "created",
  "processes", "threads",
  "jobs": {id: {"directory", "swept": {key: value}, "overrides": complete, "state", "batch",
-               "attempts", "started", "ended", "value", "message", "asked": false if it is not}},
+               "attempts", "started", "ended", "value", "message", "data": its checksum,
+               "asked": false if it is not}},
  "batches": {name: {"jobs": ids, "way": {...}, "died": ids that failed when its process died}}}
 
 A job's own status.json is the truth about it; this file may lag behind by a second.
@@ -18,16 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.foundation.errors import UnusableCheckpoint
-from runner.foundation.files import read_json, write_json
+from runner.foundation.files import misfits, read_json, write_json
 from runner.recording import directory
-from runner.reports.results import direction_of
+from runner.reports.results import FINAL, outcome, value_of
 
 if TYPE_CHECKING:
     from runner.sweeps.plan import Job
 
 FORMAT = 1
-DONE = ("finished", "diverged")  # is not run again
-FINAL = (*DONE, "failed")
+SETTLED = ("finished", "diverged")  # is not run again
 STATES = ("running", "pending", "finished", "diverged", "failed", "interrupted")
 PAUSE, SHARE = 1.0, 0.02  # seconds between two writings; their share of the time
 Entry = dict[str, Any]
@@ -43,9 +43,17 @@ class State:
         if self.path.exists() and self.content.get("format") != FORMAT:
             found = self.content.get("format", "nothing readable")
             raise UnusableCheckpoint(f"{self.path}: expected format {FORMAT}, got {found}")
+        jobs, pinned = self.content.get("jobs", {}), (None, *self.content.get("batches", {}))
+        lost = [f"jobs.{key}.batch" for key, job in jobs.items() if job.get("batch") not in pinned]
+        absent = [
+            f"jobs.{key}.{name}" for key, job in jobs.items() for name in _NEEDED - job.keys()
+        ]
+        if wrong := [*misfits(self.path), *lost, *absent]:
+            raise UnusableCheckpoint(f"{self.path}: {wrong[0]} is not what a sweep has there")
         self.content = {"format": FORMAT, "created": time.time(), **self.content}
         self.jobs: dict[str, Entry] = self.content.setdefault("jobs", {})
         self.batches: dict[str, Entry] = self.content.setdefault("batches", {})
+        self.verified: set[tuple[str, int, str]] = set()  # data, by name, threads and checksum
         self._changed, self._due = False, 0.0
 
     def asked(self) -> dict[str, Entry]:
@@ -66,10 +74,9 @@ class State:
         self._changed = True
 
     def goal(self, objective: str | None, direction: str | None) -> None:
-        """Note what the jobs go by, once it is known; better is max or min, by its name if need
-        be."""
+        """Note what the jobs go by, once it is known; better is max or min."""
         if objective and not self.content.get("objective"):
-            self.head(objective=objective, direction=direction or direction_of(objective))
+            self.head(objective=objective, direction=direction)
 
     def change(self, key: str, **values: Any) -> None:
         """Set what is said of a job; it is written with the next `save`."""
@@ -94,6 +101,7 @@ class State:
         for key, entry in self.jobs.items():
             status = directory.status(self.folder_of(key))
             found = status.get("state")
+            entry["data"] = status.get("data")
             if found is None and entry["state"] == "running":  # it was about to begin
                 self.change(key, state="pending")
             elif found is None:
@@ -112,14 +120,12 @@ class State:
         entry["started"] = entry["started"] or status.get("started")
         if entry["state"] in FINAL:
             entry["ended"] = (folder / directory.STATUS).stat().st_mtime
-        best = read_json(folder / directory.SUMMARY).get("best") or {}
         if entry["state"] == "finished" and entry["value"] is None:
-            entry["value"] = best.get("value")
-            self.goal(best.get("objective"), None)
+            self.change(key, value=self.value(key))
 
     def merge(self, jobs: Iterable[Job]) -> None:
         """Ask for these jobs: known ones stay as they are, others are kept but not asked for."""
-        known, asked = dict(self.jobs), {}
+        before, known, asked = self.asked().keys(), dict(self.jobs), {}
         taken = {entry["directory"] for entry in known.values()}
         for job in jobs:
             entry = known.pop(job.id, None)
@@ -133,6 +139,22 @@ class State:
             entry["asked"] = False
         self.jobs = self.content["jobs"] = asked | known
         self._changed = True
+        if asked.keys() != before:
+            self._aim()
+
+    def _aim(self) -> None:
+        """Go by what the jobs go by that are asked for now."""
+        self.head(objective=None, direction=None)
+        for key, entry in self.asked().items():
+            if entry["state"] == "finished":
+                self.change(key, value=self.value(key))
+
+    def value(self, key: str) -> float | None:
+        """Return what a finished job came to by what the sweep goes by: the first one's goal."""
+        summary = read_json(self.folder_of(key) / directory.SUMMARY)
+        found = outcome(summary)
+        self.goal(found["objective"], found["direction"])
+        return value_of(summary, self.content.get("objective"))
 
     def _free(self, job: Job, taken: set[str]) -> str:
         """Return a directory's name that is no other job's."""
@@ -142,9 +164,12 @@ class State:
         )
 
 
+_NEEDED = {"directory", "state", "swept", "batch", "attempts", "started", "ended", "value"}
+
+
 def _fresh() -> Entry:
     return {"state": "pending", "batch": None, "started": None, "ended": None, "value": None,
-            "message": None}  # fmt: skip
+            "message": None, "data": None}  # fmt: skip
 
 
 def _line(text: str | None) -> str | None:
@@ -161,8 +186,8 @@ def counted(counts: Mapping[str, int]) -> str:
 def best(content: Mapping[str, Any]) -> tuple[float, Entry] | None:
     """Return the best objective of the finished jobs and the job, as far as that is known."""
     found = [(each["value"], each) for each in content.get("jobs", {}).values()
-             if each.get("asked", True) and each["state"] == "finished"
-             and each["value"] is not None]  # fmt: skip
+             if each.get("asked", True) and each.get("state") == "finished"
+             and each.get("value") is not None]  # fmt: skip
     choose = {"max": max, "min": min}.get(content.get("direction") or "")
     return choose(found, key=lambda each: each[0]) if choose and found else None
 

@@ -2,6 +2,7 @@
 
 Tasks come, and news go, through a pipe:
 
+    ("data", {job: threads})                ("data", {job: checksum})
     ("way", jobs, processes, most lanes)    ("say", text) ..., then ("way", Way)
     ("batch", name, jobs, Way)              ("event", event) ..., then ("over", None)
     None: leave                             after an error ("over", Fault) instead; when
@@ -27,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runner.foundation.errors import Interrupted, RunnerError
+from runner.foundation.errors import Interrupted, RunnerError, no_exit
 from runner.training.signals import SIGNALS, raising
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ ORPHANED = 30.0  # seconds to save in after the coordinator's death
 class Engine:
     """What trains; tests have one of their own."""
 
+    checksum: Callable[[Settings], str]  # of the data
     groups: Callable[[Sequence[Settings]], Sequence[Group]]
     way_of: Callable[[Sequence[Settings], int, Callable[[str], None], int | None], Way]
     perform: Callable[[Sequence[Member], Path, Way, Callable[[dict], None], float], None]
@@ -89,25 +91,37 @@ def serve(work: Work, link: Connection, lifeline: Connection, other_end: Connect
 def _done(work: Work, link: Connection, task: tuple[Any, ...]) -> tuple[str, Any]:
     """Return the last word about a task; raises `Interrupted`."""
     try:
-        if task[0] == "way":
-            settings = [work.members[key].settings for key in task[1]]
-            _, _, processes, most = task
-            return "way", work.engine.way_of(
-                settings, processes, lambda text: _send(link, ("say", text)), most
-            )
-        _, name, jobs, way = task
-        _use(way.threads)
-        folder = work.batches / name
-        folder.mkdir(parents=True, exist_ok=True)
-        members = [work.members[key] for key in jobs]
-        work.engine.perform(
-            members, folder, way, lambda event: _send(link, ("event", event)), work.save_minutes
-        )
+        with no_exit():
+            return _answer(work, link, task)
     except Exception as error:
         code = error.exit_code if isinstance(error, RunnerError) else 1
         text = "".join(traceback.format_exception(error))
         return "over", Fault(str(error) or type(error).__name__, code, text)
+
+
+def _answer(work: Work, link: Connection, task: tuple[Any, ...]) -> tuple[str, Any]:
+    if task[0] == "data":
+        return "data", {key: _checksum(work, key, threads) for key, threads in task[1].items()}
+    if task[0] == "way":
+        _, jobs, processes, most = task
+        every = [work.members[key].settings for key in jobs]
+        return "way", work.engine.way_of(
+            every, processes, lambda text: _send(link, ("say", text)), most
+        )
+    _, name, jobs, way = task
+    _use(way.threads)
+    folder = work.batches / name
+    folder.mkdir(parents=True, exist_ok=True)
+    members = [work.members[key] for key in jobs]
+    work.engine.perform(
+        members, folder, way, lambda event: _send(link, ("event", event)), work.save_minutes
+    )
     return "over", None
+
+
+def _checksum(work: Work, key: str, threads: int) -> str:
+    _use(threads)  # numbers that are computed depend on them
+    return work.engine.checksum(work.members[key].settings)
 
 
 def _use(threads: int) -> None:

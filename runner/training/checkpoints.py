@@ -2,7 +2,8 @@
 
 A file `step-<n>-<hash>.pt` carries the first 16 hex digits of the SHA-256 of its bytes, since
 torch.load verifies nothing. The newest and the one before it are kept; each is complete in
-itself, best weights included.
+itself, best weights included. Format 2 knows the configuration too, what bits depend on beside
+it, and which run it is of; the former format is read all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Collection
+import zipfile
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ import torch
 from runner.foundation.errors import UnusableCheckpoint, Unwritable
 from runner.foundation.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
+KNOWN = (1, FORMAT)
+SINCE_2 = {"config", "fingerprint", "started"}
 _NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.pt")
 
 
@@ -44,17 +48,27 @@ def save(folder: Path, step: int, content: dict[str, Any]) -> Path:
     return path
 
 
-def load(folder: Path, warn: Callable[[str], None], parts: Collection[str] = ()) -> dict[str, Any]:
+def load(
+    folder: Path,
+    warn: Callable[[str], None],
+    parts: Collection[str] = (),
+    sizes: Mapping[str, int] | None = None,
+    unfit: Callable[[dict[str, Any]], str] = lambda content: "",
+) -> dict[str, Any]:
     """Return the newest checkpoint that is whole and has these parts, naming each that has not.
 
-    Raises `UnusableCheckpoint` with the reasons when none is.
+    `sizes` are bytes by name, as far as they are known; `unfit` says why a whole checkpoint cannot
+    be used here. Raises `UnusableCheckpoint` with the reasons when none is left.
     """
     reasons = []
     for path in listed(folder):
         try:
-            content = read(path)
-            if absent := set(parts) - set(content):
+            content = read(path, (sizes or {}).get(path.name))
+            later = SINCE_2 if content["format"] < FORMAT else set()
+            if absent := set(parts) - set(content) - later:
                 raise UnusableCheckpoint(f"{path.name}: {', '.join(sorted(absent))} absent")
+            if why := unfit(content):
+                raise UnusableCheckpoint(f"{path.name}: {why}")
         except UnusableCheckpoint as error:
             reasons.append(str(error))
             continue
@@ -67,16 +81,19 @@ def load(folder: Path, warn: Callable[[str], None], parts: Collection[str] = ())
     )
 
 
-def clean(folder: Path, warn: Callable[[str], None]) -> None:
-    """Name and remove what a save that was cut left behind; only for who holds the lock."""
-    for left in folder.glob(".step-*.tmp"):
-        warn(f"{left.name}: left by a save that was cut; removed")
-        left.unlink(missing_ok=True)
+def read(path: Path, size: int | None = None) -> dict[str, Any]:
+    """Read one checkpoint; raises `UnusableCheckpoint` unless its bytes are what was written.
 
-
-def read(path: Path) -> dict[str, Any]:
-    """Read one checkpoint; raises `UnusableCheckpoint` unless its bytes are what was written."""
-    data = path.read_bytes()
+    `size` is how many bytes those were, if that is known.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnusableCheckpoint(f"{path.name}: cannot be read: {error.strerror}") from error
+    if what := _other(data):
+        raise UnusableCheckpoint(f"{path.name}: not a checkpoint: {what}")
+    if size is not None and len(data) != size:
+        raise UnusableCheckpoint(f"{path.name}: size {len(data)} of {size} bytes")
     if _hash(data) != path.stem.rpartition("-")[2]:
         raise UnusableCheckpoint(f"{path.name}: content hash differs ({len(data)} bytes)")
     try:
@@ -85,16 +102,67 @@ def read(path: Path) -> dict[str, Any]:
         reason = "not a checkpoint, or one that would run code"
         raise UnusableCheckpoint(f"{path.name}: {reason}") from error
     if not isinstance(content, dict):
-        raise UnusableCheckpoint(f"{path.name}: not a checkpoint: it holds a {type(content)}")
-    if (found := content.get("format")) != FORMAT:
-        raise UnusableCheckpoint(f"{path.name}: format {found}, this version knows {FORMAT}")
+        kind = type(content).__name__
+        raise UnusableCheckpoint(f"{path.name}: not a checkpoint: it holds a {kind}")
+    if not isinstance(found := content.get("format"), int) or found not in KNOWN:
+        raise UnusableCheckpoint(f"{path.name}: {_unknown(content, found)}")
+    return content if found == FORMAT else _as_today(content)
+
+
+def _other(data: bytes) -> str:
+    """Say what bytes are that were never a checkpoint, or nothing."""
+    if not data:
+        return "it is empty"
+    if data[:200].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is an HTML page"
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            names = file.namelist()
+            unpacked = sum(each.file_size for each in file.infolist())
+    except Exception:  # whatever it makes of the bytes of one that was cut short
+        return ""
+    if unpacked > len(data):  # torch packs nothing, and would fetch memory for all of it
+        return f"it unpacks to {unpacked:,} bytes"
+    if any(name.endswith("data.pkl") for name in names):
+        return ""
+    return f"it is an archive of {', '.join(names[:3]) or 'nothing'}"
+
+
+def _unknown(content: dict[Any, Any], found: object) -> str:
+    """Say why a dict of another format cannot be resumed from."""
+    known = f"this version knows {' and '.join(map(str, KNOWN))}"
+    if isinstance(found, int) and found > FORMAT:
+        return f"format {found}, written by a newer version; {known}"
+    names = [str(name) for name, each in content.items() if isinstance(each, torch.Tensor)]
+    if found is None and names:
+        return f"weights alone ({', '.join(names[:3])}, ...), with nothing to go on from; {known}"
+    return f"format {found}; {known}"
+
+
+def _as_today(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint of format 1 with what its runs could not have had: steps left out."""
+    if isinstance(state := content.get("state"), dict):
+        content["state"] = {"skipped": 0, "unmoved": 0, "rollbacks": 0, **state}
     return content
 
 
 def listed(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder, newest first; foreign and temporary files are not."""
-    named = [(match, path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
+    named = [(match, path) for match, path in found if match and path.is_file()]
     return [path for match, path in sorted(named, key=_age, reverse=True)]
+
+
+def newest(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint of a folder, whole or not."""
+    return next((_step(path) for path in listed(folder)), None)
+
+
+def sizes(folder: Path, known: Mapping[str, int]) -> dict[str, int]:
+    """Return the bytes of each checkpoint: of the newest, just written, and of others as known."""
+    written, older = listed(folder)[:1], listed(folder)[1:]
+    before = {path.name: known[path.name] for path in older if path.name in known}
+    return {**{path.name: path.stat().st_size for path in written}, **before}
 
 
 def _age(named: tuple[re.Match[str], Path]) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from runner.training.noise import placed
+from runner.training.skipping import skipping
 from runner.training.stacked import Stacking
 from runner.training.state import Outcome, State
 from runner.training.step import Ready, Rules, Variants, objective, wide
@@ -35,7 +36,7 @@ class Lanes:
     """A training run of many models between two steps; every tensor has its lanes first.
 
     `model` lends its code and none of its numbers. `numbers` are those in which lanes may differ,
-    in float64. `window` holds the steps since the last logged row.
+    in float64. `window` holds the steps since the last logged row. `skips` counts as `State`'s.
     """
 
     model: nn.Module
@@ -47,6 +48,7 @@ class Lanes:
     step: int = 0
     seen: int = 0  # samples, of each lane
     gradient_norm: Tensor | None = None  # (R,)
+    skips: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # (R, 2)
     window: list[Outcome] = field(default_factory=list)
 
     @property
@@ -61,6 +63,7 @@ class Lanes:
             "buffers": list(self.buffers.values()),
             **{f"slots.{name}": tensors for name, tensors in self.slots.items()},
             **{f"averages.{name}": tensors for name, tensors in self.averages.items()},
+            "skips": [self.skips],
         }
 
     def tensors(self) -> Tensors:
@@ -100,6 +103,7 @@ class Lanes:
             of, (self.weights, self.buffers, self.numbers)
         )
         self.slots, self.averages = lists(self.slots), lists(self.averages)
+        self.skips = self.skips.index_select(0, at)
         self.gradient_norm = None
 
 
@@ -131,6 +135,7 @@ def stacked(states: Sequence[State], numbers: Sequence[Mapping[str, float]]) -> 
             name: torch.tensor([each[name] for each in numbers], dtype=torch.float64, device=device)
             for name in numbers[0]
         },
+        skips=together([each.skips for each in states]),
     )
 
 
@@ -149,7 +154,10 @@ def prepare(
     The outcome has the lanes first too. `ready` is that of the step of one model.
     """
     rules = rules_of({name: each[0] for name, each in lanes.numbers.items()})
-    update = Variants(_updating(lanes, rules_of, rules), ready)
+    plain, tensors = _updating(lanes, rules_of, rules), lanes.tensors()
+    counts = tensors.pop("skips.0")
+    careful = skipping(plain, list(tensors.values()), counts) if rules.skips else plain
+    update, always = Variants(careful, ready), rules.whole or rules.skips
     device = next(iter(lanes.weights.values())).device
     rates = lanes.numbers["optimizer.lr"]
     lr, t = torch.zeros_like(rates), torch.zeros((), dtype=torch.float64, device=device)
@@ -161,7 +169,7 @@ def prepare(
         averaging = bool(lanes.averages) and rules.averaging.due(lanes.step)
         torch.mul(rates, factors, out=lr)
         inputs = (x, y, lr, t.fill_(lanes.step), *noise)
-        result = update(measure or rules.whole, averaging, inputs)
+        result = update(measure or always, averaging, inputs)
         lanes.gradient_norm = result[2] if measure else lanes.gradient_norm
         return Outcome(result[0], result[1], y)
 
@@ -188,13 +196,14 @@ def _updating(
         gradients = torch.autograd.grad(total.sum(), list(given.values()))
         with torch.no_grad():
             change = functools.partial(_changed, rules_of, t, measure, names if averaging else [])
+            own = {"lr": lr, "t": t} if t.dim() else {"lr": lr}
             norm, *changed = across_lanes(change)(
-                {**lanes.numbers, "lr": lr}, list(gradients), lanes.weights, fresh,
+                {**lanes.numbers, **own}, list(gradients), lanes.weights, fresh,
                 lanes.slots, lanes.averages
             )  # fmt: skip
             state = lanes.weights, lanes.buffers, lanes.slots, lanes.averages
-            for own, new in zip(_leaves(state), _leaves(changed), strict=True):
-                own.copy_(new)
+            for old, new in zip(_leaves(state), _leaves(changed), strict=True):
+                old.copy_(new)
         return [loss.detach(), outputs.detach(), *norm]
 
     return update
@@ -241,7 +250,7 @@ def _changed(
     averages: dict[str, list[Tensor]],
 ) -> tuple[list[Tensor], Tensors, Tensors, dict[str, list[Tensor]], dict[str, list[Tensor]]]:
     """Return the length of a lane's gradient, if measured, and the lane's new state."""
-    rules, lr = rules_of(numbers), numbers["lr"]
+    rules, lr, t = rules_of(numbers), numbers["lr"], numbers.get("t", t)  # t: lanes may skip steps
     direction: Sequence[Tensor] = gradients
     norm = [_length(direction)] if measure else []
     for clip in rules.clips:

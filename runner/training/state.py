@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from runner.foundation.errors import UnusableCheckpoint
+
+TENSORS = ("model", "slots", "averages", "window", "weights")  # parts of a checkpoint
 
 
 class Outcome(NamedTuple):
@@ -39,6 +41,8 @@ class State:
     `step` counts the updates made. `slots` is what the optimizer remembers: lists of tensors by
     name, or an optimizer of torch's own. `averages` holds "mean", like `averaged_tensors`, and
     "count", how many weights went into it. `window` holds the steps since the last logged row.
+    `skips` counts steps that were left out: all, and those since the last that was not. `rollbacks`
+    counts how often the run went back.
     """
 
     model: nn.Module
@@ -50,6 +54,9 @@ class State:
     seen: int = 0  # samples
     ended: bool = False  # by a hook, before the budget was spent
     gradient_norm: Tensor | None = None
+    skips: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
+    rollbacks: int = 0
+    anchor: dict[str, Any] | None = None  # what a rollback goes back to, as checkpoints hold it
     best: Best = field(default_factory=Best)
     window: list[Outcome] = field(default_factory=list)
 
@@ -59,6 +66,9 @@ class State:
             "step": self.step,
             "seen": self.seen,
             "ended": self.ended,
+            "skipped": self.skipped,
+            "unmoved": self.unmoved,
+            "rollbacks": self.rollbacks,
             "model": on_host(dict(self.model.state_dict())),
             "slots": _plain(self.slots),
             "averages": _plain(self.averages),
@@ -71,8 +81,10 @@ class State:
 
     def unpack(self, packed: dict[str, Any]) -> None:
         """Take back what `pack` gave; the tensors that training updates stay where they are."""
-        self._verify(packed)
+        self.verify(packed)
         self.step, self.seen, self.ended = packed["step"], packed["seen"], packed["ended"]
+        self.rollbacks = packed["rollbacks"]
+        self.skips.copy_(torch.tensor([packed["skipped"], packed["unmoved"]]))
         self.model.load_state_dict(packed["model"])
         for own, stored in ((self.slots, packed["slots"]), (self.averages, packed["averages"])):
             _take_back(own, stored)
@@ -83,18 +95,25 @@ class State:
             Outcome(*(tensor.to(device) for tensor in outcome)) for outcome in packed["window"]
         ]
 
-    def _verify(self, packed: dict[str, Any]) -> None:
+    def verify(self, packed: dict[str, Any]) -> None:
         """Raise `UnusableCheckpoint` with the first parts that are not as this state has them."""
-        own, found = self.pack(), {name: packed.get(name) for name in self.pack()}
+        own = self.pack()
+        found: dict[str, Any] = {name: packed.get(name) for name in own}
         wrong = [name for name, part in found.items() if part is None]
         for part in ("model", "averages", *(["slots"] if isinstance(self.slots, dict) else [])):
-            expected, stored = _shapes(own[part], part), _shapes(found[part], part)
-            wrong += [
-                f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
-                f"{expected.get(name, 'absent')} in the model"
-                for name in {**expected, **stored}
-                if expected.get(name) != stored.get(name)
-            ]
+            wrong += _misfits(own[part], found[part], part)
+        for part in ("schedule", "stopping", "best"):
+            names = found[part] if isinstance(found[part], dict) else {}
+            wrong += [f"{part}.{name}: absent" for name in own[part] if name not in names]
+        if not wrong and found["best"]["weights"] != {}:
+            wrong += _misfits(own["model"], found["best"]["weights"], "best.weights")
+        if not wrong:
+            window = found["window"] if isinstance(found["window"], list) else [None]
+            wrong += [f"window.{at}: no step" for at, row in enumerate(window)
+                      if len(_shapes(row, "")) != len(Outcome._fields)]  # fmt: skip
+        if not wrong:
+            numbers = [name for name in own if name not in TENSORS]
+            wrong += [line for name in numbers for line in _unlike(own[name], found[name], name)]
         if wrong:
             lines = [f"  {line}" for line in wrong[:5]]
             raise UnusableCheckpoint(
@@ -112,7 +131,18 @@ class State:
             for at, tensor in enumerate(tensors)
         }
         own = self.model.state_dict(keep_vars=True)
-        return {**{f"model.{name}": tensor for name, tensor in own.items()}, **parts}
+        model = {f"model.{name}": tensor for name, tensor in own.items()}
+        return {**model, **parts, "skips": self.skips}
+
+    @property
+    def skipped(self) -> int:
+        """Return how many steps were left out."""
+        return int(self.skips[0])
+
+    @property
+    def unmoved(self) -> int:
+        """Return how many of the newest steps were left out, one after the other."""
+        return int(self.skips[1])
 
     def averaged_tensors(self) -> list[Tensor]:
         """Return what an average of weights is taken of: parameters, and statistics of layers."""
@@ -175,6 +205,29 @@ def _shapes(content: Any, name: str) -> dict[str, str]:
     return {key: shape for part in parts for key, shape in part.items()}
 
 
+def _misfits(own: Any, stored: Any, name: str) -> list[str]:
+    """Return a line for each tensor that has not the same shape and type in both."""
+    expected, found = _shapes(own, name), _shapes(stored, name)
+    return [
+        f"{key}: {found.get(key, 'absent')} in the checkpoint, "
+        f"{expected.get(key, 'absent')} in the model"
+        for key in {**expected, **found}
+        if expected.get(key) != found.get(key)
+    ]
+
+
+def _unlike(own: Any, found: Any, name: str) -> list[str]:
+    """Return a line for each number, or section of numbers, that is of another kind than here."""
+    if isinstance(own, dict) and isinstance(found, dict):
+        return [line for key in own if key not in TENSORS
+                for line in _unlike(own[key], found[key], f"{name}.{key}")]  # fmt: skip
+    kind = (int, float) if isinstance(own, float) else type(own)
+    fits = isinstance(found, kind) and isinstance(found, bool) == isinstance(own, bool)
+    if isinstance(found, int) and abs(found) >= 2**63:
+        fits = False
+    return [] if fits else [f"{name}: expected {type(own).__name__}, found {type(found).__name__}"]
+
+
 def _plain(slots: Any) -> Any:
     """Return slots as a checkpoint holds them; torch's own optimizers know how to pack theirs."""
     return on_host(slots.state_dict() if isinstance(slots, torch.optim.Optimizer) else slots)
@@ -222,3 +275,13 @@ def nonfinite(window: list[Outcome]) -> int | None:
         return None
     finite = torch.stack([outcome.loss for outcome in window]).isfinite().cpu()
     return None if finite.all() else int((~finite).nonzero()[0])
+
+
+def broken(named: Iterable[tuple[str, Tensor]]) -> str | None:
+    """Return the name of the first tensor that holds nan or an infinity."""
+    pairs = [(name, tensor.detach()) for name, tensor in named if tensor.numel()]
+    if not pairs:
+        return None
+    ends = [torch.stack(tensor.aminmax()).double() for _, tensor in pairs]
+    finite = torch.stack(ends).isfinite().all(1).cpu()
+    return None if finite.all() else pairs[int((~finite).nonzero()[0])][0]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.training.noise import noise_of, part_sizes
+from runner.training.skipping import skipping
 from runner.training.state import Outcome, State
 from runner.training.tracing import Function
 
@@ -30,6 +31,7 @@ class Rules:
 
     optimizer  hyper, init, update, needs, in_place (`runner.components.optimizer`)
     averaging  update, due (`runner.components.averaging`)
+    skips      a step whose loss or gradient is not finite leaves the state as it was
     whole      every step is one function, of plain arithmetic: what a compiler makes most of
     population the inputs of the whole training set, for layers that normalize by it
     accumulate in how many parts a batch is run, to spare memory
@@ -47,6 +49,7 @@ class Rules:
     seed: int
     autocast: bool = False
     accumulate: int = 1
+    skips: bool = False
     whole: bool = False
     attributes: Sequence[tuple[nn.Module, str, Tensor]] = ()
 
@@ -92,7 +95,10 @@ def prepare(state: State, rules: Rules, ready: Ready | None = None) -> Step:
     collect = collecting(model, rules.population)
     noisy = [*model.modules(), *rules.penalties]
     draw, place = noise_of(noisy, rules.seed, rules.accumulate, device)
-    update = _updating(state, rules, place)
+    update, always = _updating(state, rules, place), rules.whole or rules.skips
+    if rules.skips:
+        counts = (tensors := state.tensors()).pop("skips")
+        update = skipping(update, list(tensors.values()), counts)
     ready_update = Variants(update, ready)
     lr, t = torch.zeros(2, dtype=torch.float64, device=device)
 
@@ -107,7 +113,7 @@ def prepare(state: State, rules: Rules, ready: Ready | None = None) -> Step:
             result = update(measure, averaging, x, y, rate, state.step, *noise)
         else:
             inputs = (x, y, lr.fill_(rate), t.fill_(state.step), *noise)
-            result = ready_update(measure or rules.whole, averaging, inputs)
+            result = ready_update(measure or always, averaging, inputs)
         state.gradient_norm = result[2] if measure else state.gradient_norm
         return Outcome(result[0], result[1], y)
 

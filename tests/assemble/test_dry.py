@@ -77,6 +77,7 @@ class Residual(nn.Module):
     ],
 )
 def test_a_mistake_of_shape_names_its_layer_and_what_came(model, name, layer, shape):
+    """B34: the layer, what it is, and the shape it was given."""
     expected = (
         rf"^architecture: layer '{name}' \({layer}\) cannot take input of shape \({shape[0]}, "
     )

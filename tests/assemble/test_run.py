@@ -17,8 +17,7 @@ from runner.components.dataset import images
 from runner.components.normalization.batchwise import populations
 from runner.compose import compose
 from runner.config import check, check_node
-from runner.execution.execute import advancing
-from runner.execution.hooks import measuring
+from runner.execution.hooks import advancing, measuring
 from runner.foundation import options
 from runner.foundation.errors import BadData, Misconfigured
 from runner.recording.recorder import Stopwatch

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from runner.assemble import calibrate, speed
-from runner.assemble.machine import structure, threads_key
+from runner.assemble.machine import speed_key, threads_key
 from runner.assemble.run import assemble
 from runner.assemble.settings import Settings
 from runner.compose import compose
@@ -205,13 +205,13 @@ OTHER = ["architecture.bias=false", "trainer.batch_size=65", "optimizer=adam", "
          "normalization=batch", "dataset=wine"]  # fmt: skip
 
 
-def test_a_structure_is_what_a_step_costs():
-    base = structure(settings(), "cpu")
-    assert {structure(settings(each), "cpu") for each in SAME} == {base}
-    assert len({base, *(structure(settings(each), "cpu") for each in OTHER)}) == 1 + len(OTHER)
-    assert structure(settings(), "cpu", 1, 100) != structure(settings(), "cpu", 1, 200)
+def test_a_speed_key_is_what_a_step_costs():
+    base = speed_key(settings(), "cpu")
+    assert {speed_key(settings(each), "cpu") for each in SAME} == {base}
+    assert len({base, *(speed_key(settings(each), "cpu") for each in OTHER)}) == 1 + len(OTHER)
+    assert speed_key(settings(), "cpu", 1, 100) != speed_key(settings(), "cpu", 1, 200)
     adam, quicker = (["optimizer=adam", f"optimizer.betas=[{beta},0.999]"] for beta in (0.9, 0.8))
-    assert structure(settings(*adam), "cpu") == structure(settings(*quicker), "cpu")
+    assert speed_key(settings(*adam), "cpu") == speed_key(settings(*quicker), "cpu")
 
 
 def test_threads_are_those_of_every_way_to_run_the_step(monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.execution import determinism
 from runner.foundation import remembered
 
 
@@ -78,3 +79,116 @@ def test_what_cannot_be_forgotten_is_an_error(runner, folder: Path) -> None:
     done = runner("env", "--forget")
     assert done.code == 8
     assert f"{folder}/.lock: cannot write" in done.err
+
+
+def test_where_things_are_is_said(runner, folder: Path, tmp_path: Path) -> None:
+    remembered.kernels().mkdir(parents=True)
+    (remembered.kernels() / "kernel.so").write_bytes(bytes(1_500_000))
+    lines = runner("env").out.splitlines()
+    assert f"kernels        1.5 MB in {remembered.kernels()}" in lines
+    assert "data           data (does not exist)" in lines
+    assert next(line for line in lines if line.startswith("defaults")).endswith("defaults.yaml")
+
+
+# Determinism
+
+QUICK = ["trainer=quick", "compile=false"]
+RANDOM = """
+import os
+import torch
+
+def moody(outputs, targets, *, eps: float, alpha: float | None):
+    noise = int.from_bytes(os.urandom(4), "big") / 2**32
+    return torch.nn.functional.cross_entropy(outputs, targets, reduction="none") * (1 + noise)
+"""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the steps in this process, which is quicker."""
+
+    def once(record, trust):
+        found = determinism._found({"record": record, "trust": trust})
+        return json.loads(json.dumps(found))
+
+    monkeypatch.setattr(determinism, "once", once)
+
+
+def test_training_twice_is_equal_bit_by_bit(runner, at_once) -> None:
+    done = runner("env", "--determinism", *QUICK, "dropout=inverted", "optimizer=adam")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0] == "mlp by adam: 20 steps at most, twice, each time in a new process"
+    assert lines[1:5] == [
+        "data           equal", "weights        equal", "optimizer      equal",
+        "metrics        equal"]  # fmt: skip
+    assert "threads 1" in lines[5]
+    assert lines[6:] == ["deterministic: 20 steps are equal, bit by bit"]
+    assert not Path("outputs").exists()
+
+
+def test_what_differs_first_is_said(runner, at_once) -> None:
+    Path("random_parts.py").write_text(RANDOM)
+    done = runner("env", "--determinism", "--trust", "random_parts", *QUICK,
+                  "loss._target_=random_parts.moody")  # fmt: skip
+    assert done.code == 1, done.err
+    lines = done.out.splitlines()
+    assert lines[1:5] == [
+        "data           equal", "weights        differs after step 1",
+        "optimizer      differs after step 1", "metrics        differs after step 1"]  # fmt: skip
+    assert lines[-1] == "not deterministic: weights first, after step 1 of 20"
+
+
+def test_a_fingerprint_that_differs_is_shown_twice(runner, at_once, monkeypatch) -> None:
+    once, count = determinism.once, iter("12")
+
+    def other(record, trust):
+        found = once(record, trust)
+        return {**found, "fingerprint": found["fingerprint"] | {"threads": next(count)}}
+
+    monkeypatch.setattr(determinism, "once", other)
+    done = runner("env", "--determinism", *QUICK)
+    lines = [line for line in done.out.splitlines() if line.startswith("fingerprint")]
+    assert ["threads 1" in lines[0], "threads 2" in lines[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("others", "first"),
+    [
+        ([], {"data": None, "weights": None, "optimizer": None, "metrics": None}),
+        ([("weights", 2)], {"data": None, "weights": 2, "optimizer": None, "metrics": None}),
+        ([("metrics", 1), ("weights", 1), ("weights", 2)],
+         {"data": None, "weights": 1, "optimizer": None, "metrics": 1}),
+    ],
+)  # fmt: skip
+def test_where_two_findings_part(others, first) -> None:
+    def found() -> dict:
+        return {"data": "d", "steps": [dict.fromkeys(determinism.PARTS, at) for at in range(4)]}
+
+    one, two = found(), found()
+    for part, at in others:
+        two["steps"][at][part] = "other"
+    assert determinism.parted(one, two) == first
+    assert determinism.parted(one, {**one, "data": "e"})["data"] == 0
+    assert determinism.parted(one, {**one, "steps": one["steps"][:3]})["weights"] == 3
+
+
+@pytest.mark.slow
+def test_each_time_in_a_new_process(runner, tmp_path: Path) -> None:
+    done = runner("env", "--determinism", *QUICK)
+    assert done.code == 0, done.err
+    assert "deterministic: 20 steps are equal" in done.out
+    done = runner(
+        "env", "--determinism", "dataset=csv", "dataset.path=missing.csv", "dataset.target=y"
+    )
+    assert done.code == 3
+    assert "missing.csv" in done.err
+
+
+def test_configuration_is_for_determinism_alone(runner) -> None:
+    done = runner("env", "optimizer=adam")
+    assert done.code == 2
+    assert "'optimizer=adam': only --determinism takes configuration" in done.err
+    done = runner("env", "--determinism", "optimizer.lr=abc")
+    assert done.code == 2
+    assert "optimizer.lr" in done.err

@@ -71,7 +71,8 @@ def test_dry_run_knows_what_an_earlier_sweep_has_finished(runner) -> None:
     folder = made.folder / "called-otherwise"
     folder.mkdir(parents=True)
     (folder / "status.json").write_text('{"state": "finished"}')
-    entry = {"directory": folder.name, "state": "running", "swept": {}}
+    entry = {"directory": folder.name, "state": "running", "swept": {}, "batch": None,
+             "attempts": 1, "started": 1.0, "ended": None, "value": None}  # fmt: skip
     (made.folder / "sweep.json").write_text(
         json.dumps({"format": 1, "name": made.name, "jobs": {first.id: entry}})
     )

@@ -216,11 +216,48 @@ BAD_FILES = {  # content, settings, what the message must say
 
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_files_say_where_and_what(case, written, tmp_path):
+    """F31: truncated, another format, html: the path, the line, what was expected and found."""
     content, changes, message = BAD_FILES[case]
     with pytest.raises(BadData, match=message) as caught:
         written(content, **changes)
     assert caught.value.exit_code == 3
     assert str(tmp_path / "mine.csv") in str(caught.value)
+
+
+UNCLOSED = {50_000: "field larger than field limit .*, at", 9: "unexpected end of data, at line 12"}
+
+
+@pytest.mark.parametrize("times", UNCLOSED)
+def test_a_quote_that_is_never_closed_is_told_where_its_row_begins(times, written):
+    with pytest.raises(BadData, match=f"mine.csv: line 3: {UNCLOSED[times]}"):
+        written('a,b,y\n1,2,0\n1,"2,0\n' + "1,2,0\n" * times)
+
+
+def test_as_many_columns_as_you_like(written):
+    """Names are looked up, not compared with each other: 60,000 take a second, and no hint long."""
+    names = [f"c{at}" for at in range(60_000)]
+    cells = ",".join(["1", "0"] * 30_000)
+    text = f"{','.join(names)}\n" + f"{cells}\n" * 5
+    data = written(text, target="c7")
+    assert data.x.shape == (5, 59_999)
+    with pytest.raises(Misconfigured, match=r"no column 'c70000' in .*; did you mean 'c"):
+        written(text, target="c70000")
+    with pytest.raises(BadData, match="line 7: expected 60000 cells as in the header, found 1"):
+        written(text + "1\n")
+    with pytest.raises(BadData, match="line 1: column 'c0' is named twice"):
+        written(text.replace("c1,", "c0,", 1))
+
+
+def test_what_a_spreadsheet_would_take_for_a_formula_is_text(written):
+    cells = ["=1+1", "@sum", "+x", "-y", "=cmd|' /C calc'!A0"]
+    data = written(lines(*(f"1,2,{each}" for each in cells)))
+    assert data.labels == tuple(sorted(cells))
+
+
+def test_a_file_larger_than_memory_is_not_read(written, monkeypatch):
+    monkeypatch.setattr(table.memory, "limit", lambda: 10)
+    with pytest.raises(BadData, match=r"mine.csv: .* GB, more than there is memory"):
+        written(lines("1,2,0"))
 
 
 def test_every_column_that_is_wrong_is_named(written):
@@ -261,6 +298,7 @@ def test_settings_that_do_not_fit_the_file_are_refused(case, written):
 
 
 def test_a_file_that_is_not_there_is_named_in_full(tmp_path, monkeypatch):
+    """F31: missing, a folder, a pipe."""
     (tmp_path / "wines.csv").write_text("a,y\n1,2\n")
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.chdir(tmp_path)
@@ -277,6 +315,7 @@ def test_a_file_that_is_not_there_is_named_in_full(tmp_path, monkeypatch):
 
 
 def test_a_file_that_may_not_be_read_is_bad_data(tmp_path, monkeypatch):
+    """F31: unreadable."""
     path = tmp_path / "mine.csv"
     path.write_text("a,y\n1,2\n")
 
@@ -319,10 +358,30 @@ def test_weather_without_its_package_says_what_to_install(monkeypatch):
         load("weather")
 
 
-def test_weather_in_another_form_is_bad_data(tmp_path, monkeypatch):
-    (tmp_path / "weather.csv").write_text("temp,dewp\n1,2\n")
+WEATHERS = {
+    "columns": (b"temp,dewp\n1,2\n", "expected a column 'humid'"),
+    "html": (b"<html>", "expected a table, found '<html>'"),
+    "empty": (b"", "is empty"),
+    "cut": (b"temp,humid,pressure,dewp\n1,2,3\n", "line 2: expected 4 cells as in the header, fo"),
+    "zip": (b"PK\x03\x04\xff", "expected utf-8 text"),
+    "words": (b"temp,humid,pressure,dewp\n1,2,three,4\n", "column 'pressure': 'three' is no fini"),
+}
+
+
+@pytest.mark.parametrize("case", WEATHERS)
+def test_weather_in_another_form_is_bad_data(case, tmp_path, monkeypatch):
+    """F31: the package's file may be damaged too."""
+    content, message = WEATHERS[case]
+    (tmp_path / "weather.csv").write_bytes(content)
     monkeypatch.setattr(weather, "_file", lambda: tmp_path / "weather.csv")
-    with pytest.raises(BadData, match=r"weather.csv: expected a column 'humid'"):
+    with pytest.raises(BadData, match=rf"weather.csv: .*{message}"):
+        load("weather")
+
+
+def test_weather_that_is_not_there_is_bad_data(tmp_path, monkeypatch):
+    """F31: a package without its file."""
+    monkeypatch.setattr(weather, "_file", lambda: tmp_path / "weather.csv")
+    with pytest.raises(BadData, match=r"weather.csv: no such file"):
         load("weather")
 
 
@@ -482,6 +541,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_images_are_named(case, root):
+    """F31: truncated, another format, html, empty, too large to be safe."""
     content, message = BROKEN[case]
     path = folder_of(root) / "dog" / "3.png"
     path.write_bytes(content)
@@ -549,6 +609,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_folders_that_are_laid_out_otherwise_are_bad_data(case, root):
+    """F30, F31: a class that training has not, files where folders belong, links that leave."""
     broken_layout(root, case)
     with pytest.raises(BadData, match=LAYOUTS[case]):
         load("image_folder", root=str(root))
@@ -563,6 +624,7 @@ def test_links_that_stay_inside_are_followed_and_loops_left_out(root):
 
 
 def test_a_root_that_is_none_is_named_in_full(root, monkeypatch):
+    """F31: missing, a file instead of a folder."""
     monkeypatch.chdir(root)
     (root / "file").write_text("")
     for name, message in {"nowhere": "no such folder", "file": "found a file"}.items():

@@ -112,6 +112,7 @@ def test_per_says_what_is_scaled_together(option, per, rows):
 
 
 def test_columns_that_do_not_vary_are_centred_and_counted():
+    """F25: finite numbers, the count in a warning, and the way back."""
     train, other = table(), table(rows=5, seed=3) + 2
     fitted = fit("standardize", train)
     constant = [3, 4]
@@ -121,6 +122,8 @@ def test_columns_that_do_not_vary_are_centred_and_counted():
     (warning,) = fitted.warnings
     assert warning.startswith("2 of the inputs do not vary")
     assert fit("standardize", table()[:, :3]).warnings == ()
+    back = fitted.inputs.invert(fitted.inputs.apply(other))
+    torch.testing.assert_close(back, other, rtol=1e-12, atol=1e-9)
     corners = fit("standardize", images(), per="feature")
     assert corners.warnings[0].startswith("3 of the inputs do not vary")
     assert corners.inputs.apply(images()).isfinite().all()
@@ -131,6 +134,7 @@ def test_columns_that_do_not_vary_are_centred_and_counted():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("option", ["standardize", "min_max", "pca_whiten", "zca"])
 def test_rounding_of_a_constant_is_no_variation(value, rows, dtype, option):
+    """F25: whatever the constant is, and whatever divides by a deviation."""
     x = torch.full((rows, 1), value, dtype=dtype)
     fitted = fit(option, x)
     (warning,) = fitted.warnings

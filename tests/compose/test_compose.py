@@ -52,11 +52,25 @@ def test_equals_hydras_own_composition(overrides: list[str]) -> None:
         ("seeds=3", "seeds: belongs to a sweep; add -m"),
         ("sweep.zip=[seed]", "sweep.zip: belongs to a sweep; add -m"),
         ("architecture.hidden.7=3", "architecture.hidden.7: unknown key"),
-        ("architecture.hidden=[${foo}]", "architecture.hidden[0]: Interpolation key 'foo' not"),
+        (
+            "architecture.hidden=[${foo}]",
+            "architecture.hidden[0]: unknown interpolation ${foo}: there",
+        ),
         ("optimizer.lr", "'optimizer.lr': not of the form key=value"),
         ("=3", "'=3': not of the form key=value"),
-        ("optimizer.lr={", "'optimizer.lr={': not of the form key=value"),
-        ("name=${foo}", "name: Interpolation key 'foo' not found"),
+        ("optimizer.lr={", "optimizer.lr: cannot read '{': character 1 ('{') is never closed"),
+        ("name=${foo}", "name: unknown interpolation ${foo}: there is no such key"),
+        (
+            "dataset=digits,wine",
+            "dataset: several values, 'digits,wine'; one run takes one: add -m",
+        ),
+        ("optimizer=[adam]", "optimizer: choose one option (optimizer has "),
+        ("hooks=[]", "hooks: choose one option (hooks has "),
+        (
+            "+optimizer=adam",
+            "+optimizer: each group has its options in one place; write optimizer=",
+        ),
+        ("optimizer@x=adam", "optimizer@x: each group has its options in one place; write opt"),
         ("name=${oc.env:NOT_SET_HERE}", "name: environment variable NOT_SET_HERE is not set"),
         ("~optimizer.lrr", "optimizer.lrr: unknown key; did you mean 'optimizer.lr'?"),
         ("hydra.run.dir=/tmp", "hydra.run.dir: the runner composes by itself"),
@@ -70,6 +84,22 @@ def test_mistakes_are_named(override: str, problem: str | None) -> None:
     with pytest.raises(Misconfigured) as caught:
         compose.compose([override])
     assert caught.value.problems[0].startswith(problem)
+
+
+def test_an_option_given_twice() -> None:
+    with pytest.raises(Misconfigured, match="regularizer: 'l2' given twice"):
+        compose.compose(["regularizer=[l2,l1,l2]"], several=["regularizer"])
+
+
+@pytest.mark.parametrize("overrides", [[], ["experiment=null"]])
+def test_no_experiment_is_the_default(overrides: list[str]) -> None:
+    assert compose.compose(overrides).experiment is None
+
+
+def test_a_key_given_twice_in_a_mapping() -> None:
+    """B09: be it inside a mapping."""
+    with pytest.raises(Misconfigured, match=r"optimizer.lr: given 2 times \(1, 2\)"):
+        compose.compose(["optimizer={lr: 1, momentum: 0}", "optimizer.lr=2"])
 
 
 def test_a_key_given_twice() -> None:
@@ -104,19 +134,28 @@ def test_options_of_the_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"lr: 1\nlr: 2\n", "mine.yaml:2: found duplicate key lr"),
-        (b"a:\n\tb: 1\n", "mine.yaml:2: found character '\\t' that cannot start any token"),
-        (b"a: [1\nb: 2\n", "mine.yaml:2: "),
-        (b"a: !!python/object/apply:os.system [true]\n", "mine.yaml:1: could not determine"),
-        (b"# caf\xe9\nlr: 1\n", "mine.yaml: not UTF-8"),
+        (b"lr: 1\nlr: 2\n", "config.yaml:2: duplicate key 'lr' (first at line 1)"),
+        (b"a: !!python/object/apply:os.system [true]\n", "config.yaml:1: the tag !!python/object"),
+        (b"# caf\xe9\nlr: 1\n", "config.yaml:1: not UTF-8"),
+        (b"a: &a [*a]\n", "config.yaml:1: contains itself"),
+        (b"a: ${\n", "config.yaml: a: cannot read '${'"),
+        (b"a: ${b}\n", "config.yaml: a: unknown interpolation ${b}: there is no such key"),
+        (b"", "config.yaml: the file says nothing"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(tmp_path: Path, content: bytes, reason: str) -> None:
-    (tmp_path / "optimizer").mkdir()
-    (tmp_path / "optimizer/mine.yaml").write_bytes(content)
+def test_a_broken_record_is_named_with_its_line(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(Misconfigured) as caught:
-        compose.compose(["optimizer=mine"], folders=[tmp_path])
-    assert reason in caught.value.problems[0]
+        compose.recorded(tmp_path / "config.yaml")
+    assert caught.value.problems[0].startswith(f"{tmp_path}/{reason}")
+
+
+def test_a_record_is_read_with_its_interpolations(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("a: ${b}\nb: 1.0e-05\n")
+    found = compose.recorded(tmp_path / "config.yaml")
+    assert (found.config, found.record) == ({"a": 1e-5, "b": 1e-5}, {"a": "${b}", "b": 1e-5})
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

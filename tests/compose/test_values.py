@@ -101,7 +101,35 @@ def test_what_cannot_be_resolved_is_named() -> None:
     found = values.resolved(config, problems)
     assert found == {"a": {"b": [None, 1]}, "c": None, "d": None}
     assert problems == [
-        "a.b[0]: Interpolation key 'nope' not found",
+        "a.b[0]: unknown interpolation ${nope}: there is no such key",
         "c: environment variable NOT_SET_HERE is not set",
-        "d: Recursive interpolation detected",
+        "d: interpolations go round in a circle",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("${", "a: cannot read '${': an interpolation is ${key} or ${oc.env:NAME}"),
+        ("x${b", "a: cannot read 'x${b': an interpolation is ${key} or ${oc.env:NAME}"),
+        (
+            "${'\x1b'}",
+            "a: cannot read \"${'\\x1b'}\": an interpolation is ${key} or ${oc.env:NAME}",
+        ),
+        ("${now:%S}", "a: unknown interpolation ${now:...}; known are oc.env, oc.decode, "),
+        ("${oc.deprecated:b}", "a: unknown interpolation ${oc.deprecated:...}; known are oc.env"),
+        ("${..b}", "a: Error resolving key '..b'"),
+        ("${oc.decode:'['}", "a: mismatched input '<EOF>'"),
+        ("${b\nc}", "a: unknown interpolation ${b\nc}: there is no such key"),
+    ],
+)
+def test_what_cannot_be_read_is_named_before_anything_is_resolved(text: str, problem: str) -> None:
+    """B47: in words, and nothing that changes from one reading to the next."""
+    problems: list[str] = []
+    assert values.resolved({"a": text, "b": 1, "c": "${b}"}, problems) == {
+        "a": None,
+        "b": 1,
+        "c": 1,
+    }
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)

@@ -278,6 +278,7 @@ def signalled(number: int, step: int):
 @pytest.mark.parametrize("count", [None, 1], ids=["as lanes", "each alone"])
 @pytest.mark.parametrize("make", [three, ending])
 def test_a_signal_loses_nothing(tmp_path, make, count):
+    """F11: each job that was under way goes on, as if never stopped."""
     whole, cut = make(tmp_path / "whole"), make(tmp_path / "cut")
     trained(whole, tmp_path / "whole", count)
     said = Told(on=signalled(signal.SIGTERM, 8))
@@ -308,7 +309,7 @@ def kill(where: str, patch: pytest.MonkeyPatch) -> None:
         if where == "before the second save" and len(saves) == 2:
             raise Killed
         original(folder, step, content)
-        if where == "after the second save" and len(saves) == 2:
+        if where == f"after the {NTH.get(len(saves))} save":
             raise Killed
 
     def finish(*given):
@@ -329,13 +330,15 @@ def kill(where: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lanes.Batch, "_keep", keep)
 
 
-MOMENTS = ["before any save", "between saves", "before the second save", "after the second save",
-           "after a summary", "after the first is told"]  # fmt: skip
+NTH = {1: "first", 2: "second"}
+MOMENTS = ["before any save", "between saves", "after the first save", "before the second save",
+           "after the second save", "after a summary", "after the first is told"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "where"), [(three, "between saves"),
                                              *((ending, where) for where in MOMENTS)])  # fmt: skip
 def test_a_kill_loses_nothing(tmp_path, make, where, monkeypatch):
+    """F02, F35: of jobs that go on, and of jobs that end at that moment."""
     whole, cut = make(tmp_path / "whole"), make(tmp_path / "cut")
     trained(whole, tmp_path / "whole")
 
@@ -356,6 +359,7 @@ def test_a_kill_loses_nothing(tmp_path, make, where, monkeypatch):
 
 
 def test_what_is_done_is_not_done_again(tmp_path):
+    """F16, F35."""
     jobs = three(tmp_path)
     trained(jobs, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -403,6 +407,7 @@ FAULTS = {  # overrides of the faulty job, part of what is said
 @pytest.mark.parametrize("faulty", [0, 2])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_job_that_cannot_begin_leaves_the_others_alone(tmp_path, faulty, fault):
+    """F33."""
     overrides, said = FAULTS[fault]
     jobs = [member(f"job{at}", tmp_path, f"seed={at}", "loss.eps=0.01") for at in range(3)]
     jobs[faulty] = member(f"job{faulty}", tmp_path, *overrides)
@@ -419,6 +424,7 @@ def test_a_job_that_cannot_begin_leaves_the_others_alone(tmp_path, faulty, fault
 
 @pytest.mark.parametrize("count", [None, 1], ids=["as lanes", "each alone"])
 def test_a_mistake_of_all_is_told_of_each(tmp_path, count):
+    """F33: in its own error.txt too."""
     jobs = [member(f"job{seed}", tmp_path, "loss=mse", f"seed={seed}") for seed in (0, 1)]
     told = trained(jobs, tmp_path, count)
     for job in jobs:
@@ -429,6 +435,7 @@ def test_a_mistake_of_all_is_told_of_each(tmp_path, count):
 
 
 def test_a_rule_that_fails_on_the_way_ends_its_job_alone(tmp_path, monkeypatch):
+    """F33."""
     jobs = three(tmp_path)
     jobs[1] = member("job1", tmp_path, "stopping=gradient_norm")
 
@@ -443,6 +450,7 @@ def test_a_rule_that_fails_on_the_way_ends_its_job_alone(tmp_path, monkeypatch):
 
 
 def test_a_lane_that_diverges_keeps_its_best_weights(tmp_path, monkeypatch):
+    """F21, F24."""
     jobs = [member(f"job{at}", tmp_path, f"seed={at}") for at in (0, 1)]
     original = lanes.Batch._measured
 

@@ -27,9 +27,9 @@ def decide(monkeypatch: pytest.MonkeyPatch):
     def choose(**decided: tuple[object, str]) -> None:
         original = launch.launch
 
-        def with_decisions(run, request, terminal):
+        def with_decisions(run, request, terminal, folder):
             run.decided.update(decided)
-            return original(run, request, terminal)
+            return original(run, request, terminal, folder)
 
         monkeypatch.setattr(launch, "launch", with_decisions)
 

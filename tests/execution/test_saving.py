@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import threading
 
 import pytest
@@ -50,6 +53,7 @@ def test_logs_come_before_the_checkpoint_that_knows_their_length(tmp_path):
 
 
 def test_a_failed_save_is_told_and_tried_again(tmp_path, monkeypatch):
+    """F07: once for each failure; those before it stay."""
     warned, original = [], checkpoints.save
 
     def full(folder, step, content):
@@ -68,9 +72,46 @@ def test_a_failed_save_is_told_and_tried_again(tmp_path, monkeypatch):
 
 
 def test_who_waits_learns_that_it_failed(tmp_path):
+    """F08: so that nothing is trained."""
     with Saving(tmp_path / "absent", pytest.fail) as saving:
         saving.save(content(5))
         with pytest.raises(Unwritable, match="absent"):
             saving.wait()
         assert saving.step == -1  # so that the same step is saved again
         saving.wait()
+
+
+def test_what_could_not_be_saved_is_said_in_words(tmp_path):
+    with Saving(tmp_path, pytest.fail) as saving:
+        saving.save(content(1))
+        assert saving.unsaved() == []
+        saving.save(content(2), before=lambda: refuse(errno.EROFS))
+        assert saving.unsaved() == [f"{tmp_path}: cannot write: Read-only file system"]
+        assert saving.unsaved() == []
+    assert steps(tmp_path) == [1]
+
+
+def refuse(number):
+    raise OSError(number, os.strerror(number))
+
+
+def test_once_the_folder_is_gone_no_further_save_is_tried(tmp_path):
+    """F10: nothing could be kept any more; who trains is to know."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with Saving(folder, pytest.fail) as saving:
+        saving.save(content(1))
+        saving.wait()
+        shutil.rmtree(folder)
+        saving.save(content(2))
+        with pytest.raises(Unwritable, match=r"checkpoints/step-2-.*: cannot write: No such file"):
+            saving.save(content(3))
+    assert not folder.exists()
+
+
+def test_a_checkpoint_can_hold_what_a_log_has_not_taken(tmp_path):
+    """F07: bytes, which are read back without running code."""
+    logs = {"metrics": 5, "unwritten": {"metrics": bytes(range(256))}}
+    with Saving(tmp_path, pytest.fail) as saving:
+        saving.save({**content(1), "logs": logs})
+    assert checkpoints.read(checkpoints.listed(tmp_path)[0])["logs"] == logs

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from runner.foundation import options
-from runner.foundation.absent import NOT_HERE
+from runner.foundation.absent import ALSO_CALLED, NOT_HERE
 
 
 def test_every_name_is_absent_and_has_a_reason():
@@ -28,3 +28,13 @@ def test_reasons_point_to_options_that_are_there():
 def test_it_is_read_without_torch():
     code = "import sys, runner.foundation.absent; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_from_elsewhere_lead_to_keys_and_options_that_are_there():
+    groups = options.groups([options.own_folder()])
+    keys = {f"{group}.{key.partition('=')[0]}" for group, found in groups.items()
+            for path in found.values() for key, _ in options.keys(path)}  # fmt: skip
+    known = {*keys, *options.words(), *(f"{group}={option}" for group, found in groups.items()
+                                        for option in found)}  # fmt: skip
+    assert set(ALSO_CALLED.values()) <= known
+    assert not set(ALSO_CALLED) & options.words()

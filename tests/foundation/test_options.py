@@ -6,6 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from runner.foundation import options
+from runner.foundation.errors import Misconfigured
 from runner.foundation.files import read_yaml
 
 
@@ -53,6 +54,23 @@ def test_description_and_keys(folder, option, text, keys):
     assert dict(options.keys(path)) == keys
 
 
+def test_options_that_have_a_key():
+    assert {"adam", "adamw"} <= set(options.having("optimizer", "betas"))
+    assert options.having("optimizer", "nothing") == options.having("nothing", "lr") == []
+
+
+@pytest.mark.parametrize("root", ["nowhere", "x" * 5000, "a\0b"])
+def test_a_folder_that_is_none(root):
+    with pytest.raises(Misconfigured, match="no such folder"):
+        options.groups([Path(root)])
+
+
+def test_only_files_are_options(folder):
+    (folder / "optimizer/folder.yaml").mkdir()
+    (folder / "optimizer/link.yaml").symlink_to("nowhere")
+    assert list(options.groups([folder])["optimizer"]) == ["adam", "sgd"]
+
+
 def test_own_options():
     own = options.own_folder()
     assert (own / "config.yaml").is_file()
@@ -91,3 +109,6 @@ def test_folders(monkeypatch):
         Path("/home/somebody/mine"),
         Path("other"),
     ]
+    with pytest.raises(Misconfigured, match="expected a folder, got ''"):
+        options.folders([""])
+    assert options.folders(["~nobody_here/x"])[1:] == [Path("~nobody_here/x")]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.foundation.files import read_json, read_yaml
+from runner.foundation.files import read_json, read_yaml, write_json
 from runner.recording import directory
 from runner.recording.environment import version
 
@@ -94,11 +94,19 @@ def test_failures_do_not_end_the_sweep(runner, sweeps: Path) -> None:
 
 
 def test_a_sweep_goes_over_from_one_launcher_to_another(runner, sweeps: Path) -> None:
+    """F19: a job that was a lane begins anew as a run of its own, and the other way round."""
     command = ["-m", "seed=0,1", "trainer=quick", "compile=false", "name=both"]
     assert runner(*command, "hydra/launcher=runner").code == 0  # ours, by name
     folder = sweeps / "both"
+    plan = read_json(folder / directory.SWEEP)
+    for each in plan["batches"].values():
+        each["way"] |= {"lanes": 2, "reason": "a test"}
+    write_json(folder / directory.SWEEP, plan)
     directory.set_status(folder / "seed1", state="interrupted")
-    assert runner(*command, "hydra/launcher=basic").code == 0
+    done = runner(*command, "hydra/launcher=basic")
+    assert done.code == 0
+    said = "not bit-exact: trained as lanes -> alone, 1 of 2 jobs (hydra/launcher=basic)"
+    assert said in done.out + done.err
     assert not (folder / "seed0" / directory.OVERRIDES).exists()
     assert "batch" not in directory.status(folder / "seed1")
     assert read_yaml(folder / "seed1" / directory.OVERRIDES)["overrides"] == [
@@ -106,6 +114,8 @@ def test_a_sweep_goes_over_from_one_launcher_to_another(runner, sweeps: Path) ->
     directory.set_status(folder / "seed1", state="interrupted")
     back = runner(*command)
     assert back.code == 0, back.err
+    said = "not bit-exact: trained alone -> as lanes, 1 of 2 jobs (a test)"
+    assert said in back.out + back.err
     assert not (folder / "seed1" / directory.CHECKPOINTS).exists()
     assert directory.status(folder / "seed1")["batch"] == "b002"
 

@@ -1,14 +1,13 @@
 """The terminal: names are text whatever they hold, and no width or pipe stops it."""
 
 import io
-import os
-import subprocess
-import sys
+import resource
 from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
+from runner.foundation.errors import Unwritable
 from runner.recording import console
 from runner.recording.console import Terminal, number
 
@@ -34,6 +33,7 @@ def shown(terminal: Terminal) -> str:
 @pytest.mark.parametrize("make", [lambda: plain(2000), lambda: screen(2000, color_system=None)],
                          ids=["plain", "screen"])  # fmt: skip
 def test_a_name_prints_as_text(make, name):
+    """F45: brackets and all."""
     terminal = make()
     terminal.line(name)
     terminal.warn(name)
@@ -67,6 +67,7 @@ def test_a_newline_in_a_name_loses_nothing(act):
 @pytest.mark.parametrize("width", [1, 5, 20, 80])
 @pytest.mark.parametrize("make", [plain, screen])
 def test_no_width_is_too_small(make, width):
+    """F45: nothing ends for lack of columns."""
     terminal = make(width)
     terminal.line("x" * 100)
     terminal.start(100, 0)
@@ -176,18 +177,33 @@ def test_each_row_is_in_the_log_at_once(tmp_path, make):
     assert path.read_text().splitlines()[3:] == ["after"]
 
 
-def test_rows_to_a_pipe_that_nobody_reads_end_the_program():
-    script = (
-        "from runner.recording.console import Terminal; terminal = Terminal()\n"
-        "terminal.start(9, 0, validated=False)\n"
-        "for step in range(1, 9): terminal.row({'step': step, 'epoch': 1.0}, 1.0)"
-    )
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE,
-                          timeout=60, check=False)  # fmt: skip
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (1, b"")
+def test_a_log_that_a_full_disk_does_not_take_is_written_later(tmp_path):
+    """F07: one warning; what was printed waits in order, and what never comes is named."""
+    terminal, path = plain(1000), tmp_path / "run.log"
+    terminal.keep_log(path)
+    terminal.line("first")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    terminal.line("second")
+    terminal.start(9, 0)
+    terminal.row(ROW, 1.0)
+    terminal.stop()
+    (reason,) = terminal.unwritten()
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert reason.startswith(f"file size limit reached writing {path} (need ")
+    assert path.read_text() == "first\nse"
+    assert shown(terminal).count("warning: ") == 1
+    terminal.line("third")
+    assert terminal.unwritten() == []
+    lines = path.read_text().splitlines()
+    assert [lines[0], lines[1], lines[-1]] == ["first", "second", "third"]
+    assert [line[:8] for line in lines[2:-1]] == ["warning:", "step 8  "]
+
+
+def test_a_log_that_cannot_be_begun_is_named(tmp_path):
+    """F10: with its path."""
+    with pytest.raises(Unwritable, match=r"gone/run\.log: cannot write: No such file"):
+        plain().keep_log(tmp_path / "gone" / "run.log")
 
 
 def test_a_log_is_gone_on_with(tmp_path):

@@ -37,7 +37,7 @@ def place(run, **status):
 
 
 def test_four_processes_in_the_same_second(tmp_path):
-    """F20."""
+    """F20: each has a directory of its own."""
     command = [sys.executable, "-c", CREATE, str(tmp_path), str(time.time() + 0.5)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     made = [process.communicate(timeout=30)[0].strip() for process in processes]

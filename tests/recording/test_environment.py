@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from runner.foundation.files import read_json
 from runner.recording import environment as here
 from runner.recording.environment import accelerators, commit, decided, environment, version
 
@@ -80,3 +81,25 @@ def test_decided():
     assert decided({"threads": (2, "one for each")}) == {
         "threads": {"value": 2, "reason": "one for each"}
     }
+
+
+def test_the_first_environment_stays_and_what_differs_is_added(tmp_path, monkeypatch):
+    """F19: something that goes on elsewhere shows what changed, and when."""
+    path = tmp_path / "environment.json"
+    assert here.keep(path) == []
+    first = read_json(path)
+    assert first == environment()
+    assert here.keep(path) == []
+    assert read_json(path) == first
+    versions = first["versions"]
+    for torch_version in ("9.1", "9.2"):
+        other = {**first, "versions": {**versions, "torch": torch_version}, "git": None}
+        monkeypatch.setattr(here, "environment", lambda other=other: other)
+        assert len(said := here.keep(path)) == 1
+    assert said == ["versions.torch 9.1 -> 9.2"]
+    assert here.keep(path) == []
+    found = read_json(path)
+    later = found.pop("later")
+    assert found == first
+    assert [set(each) for each in later] == [{"time", "versions", "git"}, {"time", "versions"}]
+    assert later[1]["versions"] == {**versions, "torch": "9.2"}

@@ -1,12 +1,16 @@
 """Logs: they grow, they know their length, and they are cut back to what a checkpoint saw."""
 
+import contextlib
 import json
 import math
+import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from runner.foundation.errors import UnusableCheckpoint, Unwritable
+from runner.recording.directory import read_rows
 from runner.recording.logs import Log
 
 
@@ -105,8 +109,77 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
 def test_a_full_disk_is_named(opened, act):
     """F09: /dev/full takes nothing."""
     log = opened(Path("/dev/full"))
-    with pytest.raises(Unwritable, match=r"/dev/full: cannot write: No space left on device"):
+    with pytest.raises(Unwritable, match=r"disk full writing /dev/full \(need .* bytes"):
         act(log)
+    assert log.waiting
+
+
+@contextlib.contextmanager
+def limited(size):
+    """Let no file grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1, 50, 99])
+def test_half_a_record_is_finished_later_and_never_written_twice(path, opened, room):
+    """F07: the disk takes 50 of 100 bytes; nothing is lost, cut or doubled."""
+    log, records = opened(path), [bytes([65 + at]) * 100 for at in range(4)]
+    log.write(records[0])
+    with limited(100 + room):
+        for record in records[1:3]:
+            with pytest.raises(Unwritable, match="file size limit reached writing"):
+                log.write(record)
+            assert log.length() == path.stat().st_size == 100 + room
+    log.write(records[3])
+    assert path.read_bytes() == b"".join(records)
+    assert log.length() == 400
+    assert not log.waiting
+
+
+def test_what_waits_is_written_with_nothing_new(path, opened):
+    log = opened(path)
+    with limited(3), pytest.raises(Unwritable):
+        log.row({"step": 1})
+    assert path.read_bytes() == b'{"s'
+    assert bytes(log.waiting) == b'tep": 1}\n'
+    assert list(read_rows(path)) == []
+    assert list(read_rows(path, bytes(log.waiting))) == [{"step": 1}]
+    log.write()
+    assert path.read_bytes() == b'{"step": 1}\n'
+    assert not log.waiting
+
+
+def test_resuming_takes_up_what_waited(path, opened):
+    """F07, F39: a checkpoint knows the length of the file and what the disk did not take."""
+    log = opened(path)
+    with limited(3), pytest.raises(Unwritable):
+        log.row({"step": 1})
+    length, waiting = log.length(), bytes(log.waiting)
+    log.write()
+    log.row({"step": 2})
+    again = opened(path, length, waiting)
+    again.row({"step": 2})
+    assert path.read_bytes() == b'{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_log_that_was_closed_is_opened_again(path, opened):
+    log = opened(path)
+    log.write(b"one")
+    log.close()
+    log.write(b"two")
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_a_path_of_bytes_that_are_no_text_can_be_logged(path, opened):
+    """F45: as an escape."""
+    name = os.fsdecode(b"caf\xe9")
+    opened(path).row({"name": name})
+    assert json.loads(path.read_text()) == {"name": name}
 
 
 def test_closing_twice_is_harmless(path):

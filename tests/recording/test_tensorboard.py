@@ -11,6 +11,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
 
 from runner.foundation.errors import UnusableCheckpoint
+from runner.recording import tensorboard
 from runner.recording.tensorboard import Events, contact_sheet
 
 
@@ -128,7 +129,7 @@ def test_resuming_doubles_no_step(tmp_path, opened):
 
 
 def test_a_point_cut_in_its_middle_hides_no_other(tmp_path, opened):
-    """What a killed process left is cut back before the next one writes."""
+    """F39: what a killed process left is cut back before the next one writes."""
     events = opened()
     events.scalars({"loss": 1.0}, 1)
     length = events.log.length()
@@ -137,6 +138,55 @@ def test_a_point_cut_in_its_middle_hides_no_other(tmp_path, opened):
     assert [point.step for point in accumulated(tmp_path).Scalars("loss")] == [1, 2]
 
 
-def test_an_event_file_that_is_gone_is_noticed(opened):
-    with pytest.raises(UnusableCheckpoint, match="0 bytes, the checkpoint saw 40"):
-        opened(40)
+def test_where_the_event_file_is_gone_a_new_one_is_begun(tmp_path, opened):
+    assert not opened().missing
+    for path in tmp_path.glob("*tfevents*"):
+        path.unlink()
+    events = opened(40)
+    events.scalars({"loss": 1.0}, 2)
+    assert events.missing
+    assert [point.step for point in accumulated(tmp_path).Scalars("loss")] == [2]
+
+
+def test_an_event_file_that_was_cut_is_noticed(opened):
+    opened()
+    with pytest.raises(UnusableCheckpoint, match="bytes, the checkpoint saw 4000"):
+        opened(4000)
+
+
+@pytest.mark.parametrize("name", ["events.out.tfevents.1.other", "events.out.tfevents.9.other"])
+def test_an_event_file_of_another_program_is_left_alone(tmp_path, opened, name):
+    """F40: wherever its name stands among ours."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "other")) as writer:
+        writer.add_scalar("runner", 1.0, 1)
+    (foreign,) = (tmp_path / "other").iterdir()
+    foreign.rename(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    events = opened()
+    events.scalars({"loss": 1.0}, 1)
+    again = opened(events.log.length())
+    assert again.log.path == events.log.path
+    again.scalars({"loss": 2.0}, 2)
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_clock_that_went_backwards_doubles_no_point(tmp_path, opened, monkeypatch, later):
+    """F38: the file is from the future, by its name and by what stands in it."""
+    clock = [2e9 if later else 1e9]
+    monkeypatch.setattr(tensorboard.time, "time", lambda: clock[0])
+    events = opened()
+    for step in (1, 2):
+        events.scalars({"loss": float(step)}, step)
+    length = events.log.length()
+    events.scalars({"loss": -1.0}, 3)  # a row that no checkpoint knows of
+    events.log.path.rename(tmp_path / f"events.out.tfevents.{3_000_000_000 if later else 1}.host")
+    clock[0] = 1e9 if later else 2e9
+    again = opened(length)
+    for step in (3, 4):
+        again.scalars({"loss": float(step)}, step)
+    assert len(list(tmp_path.glob("*tfevents*"))) == 1
+    points = [(point.step, point.value) for point in accumulated(tmp_path).Scalars("loss")]
+    assert points == [(step, float(step)) for step in (1, 2, 3, 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,13 @@ def make_sweep(tmp_path: Path) -> Callable[..., Path]:
         jobs = {}
         for at, values in enumerate(itertools.product(*axes.values())):
             swept = dict(zip(axes, values, strict=True))
-            name = "-".join(f"{key.rpartition('.')[2]}{each}" for key, each in swept.items())
+            label = "-".join(f"{key.rpartition('.')[2]}{each}" for key, each in swept.items())
+            name = re.sub(r"[^A-Za-z0-9.,_-]+", "", label)
             make_job(folder / name, state(swept), value(swept), rows)
             jobs[f"{at:012x}"] = {"directory": name, "swept": swept, "overrides": [],
-                                  "state": "pending", "batch": None, "message": None}  # fmt: skip
+                                  "state": "pending", "batch": None, "attempts": 0,
+                                  "started": None, "ended": None, "value": None,
+                                  "message": None, "data": None}  # fmt: skip
         goal = {"objective": "valid/accuracy", "direction": "max"}
         plan = {"format": 1, "name": "rates", "swept": list(axes), "created": 1.0, "jobs": jobs,
                 "batches": {}, **goal, **head}  # fmt: skip

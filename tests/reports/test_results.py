@@ -102,3 +102,21 @@ def test_results_csv_holds_nothing_that_a_clock_decides_but_the_last_column(make
     ]
     cells = list(csv.DictReader(first.splitlines()))[2]
     assert (cells["optimizer.lr"], cells["architecture.hidden"]) == ("1e-05", "[64,32]")
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ({"objective": "valid/accuracy", "value": 0.9, "direction": "max"},
+         ("valid/accuracy", "max", 0.9)),
+        ({"objective": "valid/mine", "value": 0.2, "direction": "min"}, ("valid/mine", "min", 0.2)),
+        ({"objective": "valid/loss", "value": 0.2}, ("valid/loss", "min", 0.2)),
+        ({"objective": "train/loss", "value": None}, ("train/loss", "min", 0.5)),
+        ({"objective": "train/mine", "value": None}, ("train/mine", None, None)),
+        ({}, (None, None, None)),
+    ],
+)  # fmt: skip
+def test_the_outcome_of_a_run(best, expected) -> None:
+    """The value with the best weights, else that of the last ones, which were kept."""
+    found = results.outcome({"train": {"loss": 0.5}, "best": best})
+    assert tuple(found.values()) == expected

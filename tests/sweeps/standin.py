@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from runner.execution.launch import Request
-from runner.foundation.errors import Interrupted, Misconfigured
+from runner.foundation.errors import BadData, Interrupted, Misconfigured
+from runner.foundation.files import write_json
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.sweeps import launch
@@ -58,11 +60,15 @@ class Job:
     composition: Any = field(default_factory=lambda: SimpleNamespace(record={}, choices={}))
 
 
-def job(name: str, does: str = "", steps: int = 3, group: str = "a", pause: float = 0.0) -> Job:
+def job(
+    name: str, does: str = "", steps: int = 3, group: str = "a", pause: float = 0.0,
+    data: str = "",
+) -> Job:  # fmt: skip
     """Return a job that `does` something: fail, diverge, die, die once, explode, hang."""
     settings = SimpleNamespace(
-        device="cpu", threads=1, does=does, steps=steps, group=group, pause=pause
-    )
+        device="cpu", threads=1, does=does, steps=steps, group=group, pause=pause,
+        dataset=data, data=data,
+    )  # fmt: skip
     return Job(f"id-{name}", name, {"x": name}, settings, [f"x={name}"])
 
 
@@ -81,11 +87,20 @@ def way_of(
         raise Misconfigured("dataset: no such file")
     if does == "no way, dead":
         os.kill(os.getpid(), signal.SIGKILL)
+    if any(each.does == "no lanes, dead" for each in settings) and most != 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     if does == "no way, hangs":
         time.sleep(60)
     say(f"measured in {'another' if os.getpid() != int(os.environ['MAIN']) else 'this'} process")
     lanes = 1 if settings[0].group == "alone" else min(2, most or 2)
     return Way(lanes, "trace", 1, "measured")
+
+
+def checksum(settings: Any) -> str:
+    path = Path(settings.data)
+    if not path.is_file():
+        raise BadData(f"{path}: no such file")
+    return path.read_text()
 
 
 def perform(
@@ -103,7 +118,8 @@ def perform(
     live = [each for each in members if directory.status(each.folder).get("state") not in ended]
     for each in live:
         each.folder.mkdir(exist_ok=True)
-        directory.set_status(each.folder, state="running", started=time.time())
+        data = {"data": checksum(each.settings)} if getattr(each.settings, "data", "") else {}
+        directory.set_status(each.folder, state="running", started=time.time(), **data)
     with deferred() as waiting:
         while live:
             for each in list(live):
@@ -117,20 +133,31 @@ def perform(
                 raise Interrupted(waiting.number, "saved")
 
 
+def _leave(does: str) -> None:
+    """End, or hang, before the first step."""
+    if does == "hang":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        time.sleep(60)
+    if does in ("die at once", "no lanes, dead"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "leave":
+        sys.exit(0)
+    if does == "leave at once":
+        os._exit(0)
+    if does == "explode":
+        raise RuntimeError("what nobody expected")
+
+
 def _step(member: Member, steps: dict[str, int], folder: Path, report: Any) -> bool:
     """Train one step; return False at the end."""
     does, step = member.settings.does, steps.get(member.id, 0) + 1
     time.sleep(member.settings.pause)
-    if does == "hang":
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        time.sleep(60)
+    _leave(does)
     if step == 2 and (does == "die" or (does == "die once" and _first(folder, member))):
         os.kill(os.getpid(), signal.SIGKILL)
     if does == "late" and step == member.settings.steps:
         os.kill(int(os.environ["MAIN"]), signal.SIGINT)
         time.sleep(1)  # until the coordinator has told this process
-    if does == "explode":
-        raise RuntimeError("what nobody expected")
     with (folder.parent.parent / TRAINED).open("a") as file:
         file.write(f"{member.id} {step}\n")
     steps[member.id] = step
@@ -142,9 +169,11 @@ def _step(member: Member, steps: dict[str, int], folder: Path, report: Any) -> b
     if does == "fail once" and _first(folder.parent, member):
         ends = "failed"
     value = 0.5 + len(member.folder.name) / 100 if ends == "finished" else None
+    best = {"objective": "valid/accuracy", "direction": "max", "value": value}
+    if value is not None:
+        write_json(member.folder / directory.SUMMARY, {"best": best})
     directory.set_status(member.folder, state=ends, step=step, message="so it was meant")
-    report(event | {"state": ends, "value": value, "message": "so it was meant\nat length",
-                    "objective": "valid/accuracy", "direction": "max"})  # fmt: skip
+    report(event | {"state": ends, "message": "so it was meant\nat length"} | best)
     return False
 
 
@@ -173,7 +202,7 @@ def start(folder: Path, jobs: Sequence[Job], new: bool = False, **values: Any) -
 
 
 def engine() -> Engine:
-    return Engine(groups, way_of, perform, Way, Member)  # type: ignore[arg-type]
+    return Engine(checksum, groups, way_of, perform, Way, Member)  # type: ignore[arg-type]
 
 
 def trained(folder: Path) -> list[str]:

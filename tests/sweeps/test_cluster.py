@@ -130,6 +130,22 @@ def test_a_way_is_tried_on_the_cluster(start):
     assert content["batches"]["b000"]["way"]["lanes"] == 4
 
 
+def test_a_trial_that_is_cut_is_no_fault_of_the_jobs(start):
+    code, _, content = start(Pretended(**{"try-id-a": [(nothing, "CANCELLED")]}), jobs("ab"),
+                             lanes="auto")  # fmt: skip
+    assert code == 6
+    assert {each["state"] for each in content["jobs"].values()} == {"pending"}
+
+
+def test_a_trial_that_dies_is_made_with_each_alone(start):
+    """F34."""
+    pretended = Pretended(**{"try-id-a": [(dies, "RUNNING"), (trains, "COMPLETED")],
+                             "b000": [(trains, "COMPLETED")]})  # fmt: skip
+    code, text, _ = start(pretended, jobs("ab"), lanes="auto")
+    assert code == 0
+    assert "trying how to train them together: killed" in text
+
+
 def test_jobs_that_train_alone_are_shared_out(start):
     pretended = Pretended(**{name: [(trains, "COMPLETED")] for name in ("b000", "b001")})
     _, _, content = start(pretended, jobs("abcde"), lanes=1, processes=2)

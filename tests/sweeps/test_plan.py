@@ -155,7 +155,7 @@ def test_experiments_with_sweeps_of_their_own_are_not_swept_over(tmp_path: Path)
         (["seed=0,1", "sweep=nope"], ["sweep=nope: no such option"]),
         (["seed=x", "seeds=2"], ["seeds: the first of them, seed, is no whole number: 'x'"]),
         (["seed=0,1", "lrr=3"], ["lrr: unknown key; did you mean 'optimizer.lr'?"]),
-        (["optimizer.lr=${nope},1"], ["optimizer.lr: Interpolation key 'nope' not found"]),
+        (["optimizer.lr=${nope},1"], ["optimizer.lr: unknown interpolation ${nope}: there is no"]),
     ],
 )  # fmt: skip
 def test_mistakes(typed: list[str], expected: list[str]) -> None:
@@ -166,6 +166,7 @@ def test_mistakes(typed: list[str], expected: list[str]) -> None:
 
 
 def test_identical_jobs_are_kept_once() -> None:
+    """B53: with a warning that counts them."""
     made = planned("optimizer.lr=0.1,1e-1,0.2", "seed=0,0.0")
     assert [job.directory for job in made.jobs] == ["lr0.1-seed0", "lr0.2-seed0"]
     assert made.warnings == ["4 jobs are the same as another and run once: 2 of 6 remain"]

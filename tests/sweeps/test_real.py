@@ -25,6 +25,7 @@ from runner.foundation import remembered
 from runner.foundation.files import held, read_json
 from runner.recording import directory
 from runner.sweeps.plan import plan
+from runner.training import checkpoints
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,9 +49,9 @@ class Ended:
     err: str
 
 
-def as_lanes(words: Sequence[str], lanes: int = LANES) -> None:
+def as_lanes(words: Sequence[str], lanes: int = LANES, trust: Sequence[str] = ()) -> None:
     """Let the way of this sweep be known, so that nothing is left to how fast the machine is."""
-    settings = [job.settings for job in plan(words, Composer()).jobs]
+    settings = [job.settings for job in plan(words, Composer(), trust).jobs]
     most = next((int(word.partition("=")[2]) for word in words if "sweep.lanes" in word), None)
     way = ways.Way(lanes, "trace", 1, "for this test")._asdict()
     key = ways.key_of(settings, min(2, len(settings)), most)
@@ -179,6 +180,7 @@ def test_a_job_is_loaded_with_its_own_weights(ended: Ended) -> None:
 
 
 def test_a_diverging_lane_changes_no_bit_of_the_others(ended: Ended, tmp_path: Path) -> None:
+    """F24."""
     words = ["optimizer.lr=0.1,0.3,0.2", *TWO]
     as_lanes(words)
     tame = swept(words, tmp_path / "tame")
@@ -190,6 +192,7 @@ def test_a_diverging_lane_changes_no_bit_of_the_others(ended: Ended, tmp_path: P
 
 
 def test_an_edited_grid_trains_what_is_new(ended: Ended, tmp_path: Path, runner) -> None:
+    """F36: what is finished stays as it is, to the byte; what goes stays too, and is left out."""
     folder = tmp_path / "here/outputs/default/rates"
     shutil.copytree(ended.folder, folder)
     before = files(in_state(folder, "finished", "diverged"))
@@ -203,6 +206,121 @@ def test_an_edited_grid_trains_what_is_new(ended: Ended, tmp_path: Path, runner)
     assert again.code == 6
     assert "started" not in again.out
     assert done.out.partition("table")[2] == again.out.partition("table")[2]
+    fewer = runner("-m", "optimizer.lr=0.1,0.03", *TWO)
+    assert fewer.code == 0
+    assert "left out: 4 that the newest command did not ask for" in fewer.out
+    asked = {each["directory"]: each.get("asked", True) for each in
+             read_json(folder / directory.SWEEP)["jobs"].values()}  # fmt: skip
+    assert {name for name, is_asked in asked.items() if not is_asked} == {
+        "lr0.3-seed0", "lr0.3-seed1", "lr1e30-seed0", "lr1e30-seed1"}  # fmt: skip
+    assert len(results(folder)) == 4
+    assert before == files([path for path in jobs_of(folder).values() if "0.03" not in path.name])
+
+
+def test_a_job_trained_alone_has_other_bits_and_diff_says_why(ended: Ended, runner) -> None:
+    """F19: trained by the command without -m."""
+    alone = [word for word in TWO if not word.startswith(("seeds", "sweep", "name"))]
+    done = runner("optimizer.lr=0.1", "seed=0", "name=alone", *alone)
+    assert done.code == 0, done.err
+    (run,) = Path("outputs/default").iterdir()
+    done = runner("diff", str(ended.folder / "lr0.1-seed0"), str(run))
+    assert done.out.splitlines()[-1] == "not bit-exact: trained as lanes -> alone"
+    assert "not bit-exact" not in runner("diff", str(run), str(run)).out
+
+
+CODE = """
+import os, signal, sys
+from runner.components.optimizer.kind import Optimizer, zeros
+from runner.components.schedule import Schedule
+
+def plain(*, lr: float) -> Optimizer:
+    if lr == 0.5:
+        raise RuntimeError("this rate is too much for me")
+    if lr == 0.6:
+        sys.exit(0)
+
+    def update(parameters, gradients, slots, hyper, t):
+        return [w - hyper["lr"] * g for w, g in zip(parameters, gradients)], slots
+
+    return Optimizer({"lr": lr}, zeros(), update)
+
+def moody(total, *, does: str) -> Schedule:
+    if does == "raise":
+        raise RuntimeError("what nobody expected")
+    if does == "exit":
+        sys.exit(0)
+    if does == "leave":
+        os._exit(0)
+    if does == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Schedule(lambda step, state: 1.0)
+"""
+SAID = {"raise": "what nobody expected", "exit": "its code called sys.exit(0)",
+        "leave": "its process ended with exit code 0",
+        "die": "its process was killed by SIGKILL; out of memory?"}  # fmt: skip
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have code of the user's beside the sweep."""
+    (tmp_path / "here/faulty.py").write_text(CODE)
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
+    yield
+    sys.modules.pop("faulty", None)
+
+
+def test_code_that_fails_leaves_or_dies_ends_its_own_job(faulty, tmp_path: Path, runner) -> None:
+    """F33, F34: the others train; who shared a process with one that died does so with resume."""
+    words = ["schedule=constant", "schedule._target_=faulty.moody", "~schedule.warmup",
+             "+schedule.does=one,raise,exit,two,leave,die", "trainer=quick", *SMALL]  # fmt: skip
+    as_lanes(words, trust=["faulty"])
+    folder = tmp_path / "here/outputs/default/rates"
+    done = runner("-m", *words, "--trust", "faulty")
+    assert done.code == 6, done.err
+    assert "jobs    6: 1 finished, 5 failed" in done.out
+    assert "what failed has its traceback in " in done.out
+    again = runner("resume", str(folder), "--trust", "faulty")
+    assert again.code == 6, again.err
+    assert {path.name for path in in_state(folder, "finished")} == {"doesone", "doestwo"}
+    for name, said in SAID.items():
+        status = directory.status(folder / f"does{name}")
+        assert (status["state"], status["message"], status["exit_code"] > 0) == (
+            "failed", said, True)  # fmt: skip
+        text = (folder / f"does{name}" / "error.txt").read_text()
+        assert said in text
+        assert ('faulty.py", line' in text) == (name in ("raise", "exit"))
+    assert {row["state"] for row in results(folder)} == {"finished", "failed"}
+
+
+def test_an_optimizer_that_cannot_be_made_ends_its_own_job(faulty, tmp_path: Path, runner) -> None:
+    """F33, F34: though it is asked for before any job begins."""
+    words = ["optimizer=sgd", "optimizer._target_=faulty.plain", "optimizer.lr=0.1,0.5,0.6",
+             "trainer=quick", *SMALL]  # fmt: skip
+    done = runner("-m", *words, "--trust", "faulty")
+    assert done.code == 6, done.err
+    folder = tmp_path / "here/outputs/default/rates"
+    assert {path.name for path in in_state(folder, "finished")} == {"lr0.1"}
+    assert "this rate is too much for me" in (folder / "lr0.5/error.txt").read_text()
+    assert directory.status(folder / "lr0.6")["message"] == "its code called sys.exit(0)"
+
+
+def test_another_objective_is_another_job(tmp_path: Path, runner) -> None:
+    """The table, the best and the list of runs go by that of the jobs asked for."""
+    words = ["optimizer.lr=0.1,0.3", "trainer=quick", *SMALL]
+    done = runner("-m", *words)
+    assert done.code == 0, done.err
+    assert "* highest valid/accuracy: lr=" in done.out
+    done = runner("-m", *words, "objective=valid/loss")
+    assert done.code == 0, done.err
+    assert "left out: 2 that the newest command did not ask for" in done.out
+    assert "* lowest valid/loss: lr=" in done.out
+    folder = tmp_path / "here/outputs/default/rates"
+    assert {row["objective"] for row in results(folder)} == {"valid/loss"}
+    best = min(float(row["best"]) for row in results(folder))
+    assert f"valid/loss {best:.4g}" in runner("runs").out
+    done = runner("-m", *words)
+    assert "* highest valid/accuracy: lr=" in done.out
+    assert "2 jobs: 2 finished" in done.out
 
 
 def test_equal_jobs_run_once(tmp_path: Path, runner) -> None:
@@ -282,6 +400,7 @@ def halfway(folder: Path, finished: int) -> Callable[[], bool]:
 
 
 def test_ctrl_c_while_somebody_looks(tmp_path: Path, runner) -> None:
+    """F12."""
     words = [*long_enough(2, 400), "sweep.lanes=4"]
     as_lanes(words, 4)
     process = start(words, tmp_path / "here")
@@ -308,7 +427,89 @@ def test_ctrl_c_while_somebody_looks(tmp_path: Path, runner) -> None:
 
 
 @pytest.mark.slow
+def test_a_signal_in_the_middle_of_a_save(tmp_path: Path, runner) -> None:
+    """F13: what is being written is whole under its name in the end, or not there at all."""
+    words = ["optimizer.lr=0.01,0.03,0.1", "trainer.epochs=60", *SMALL, "sweep.save_minutes=0.002"]
+    as_lanes(words)
+    folder = tmp_path / "here/outputs/default/rates"
+    mark, coordinator, synced = tmp_path / "sent", os.getpid(), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        writing = list(folder.glob(f"batches/*/.step-*.{os.getpid()}.tmp"))
+        if writing and not mark.exists():
+            mark.write_text(writing[0].name)
+            os.kill(coordinator, signal.SIGTERM)
+            time.sleep(0.5)  # until it has told this process
+        synced(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        done = runner("-m", *words)
+    assert done.code == 143, done.err
+    assert mark.read_text().startswith(".step-")
+    assert not list(folder.rglob("*.tmp"))
+    saved = [path for batch in (folder / "batches").iterdir() for path in checkpoints.listed(batch)]
+    assert all(checkpoints.read(path)["step"] > 0 for path in saved)
+    assert len(saved) >= 2
+    assert in_state(folder, "interrupted")
+    assert runner("resume", str(folder)).code == 0
+    assert runner("-m", *words, "output_root=whole").code == 0
+    assert logs(folder) == logs(tmp_path / "here/whole/default/rates")
+
+
+@pytest.mark.slow
+def test_killed_at_the_third_of_six_jobs(tmp_path: Path, runner) -> None:
+    """F35: two are kept, the third goes on from its checkpoint, three are run; equal results."""
+    words = ["optimizer.lr=0.01,0.02,0.05,0.1,0.2,0.5", "trainer.epochs=80", *SMALL,
+             "sweep.processes=1", "sweep.lanes=1", "sweep.save_minutes=0.002"]  # fmt: skip
+    words.remove("sweep.processes=2")
+    process = start(words, tmp_path / "here")
+    folder = tmp_path / "here/outputs/default/rates"
+    until(lambda: len(in_state(folder, "finished")) == 2
+          and any(0 < max(kept(folder, job), default=0) < 640 for job in
+                  in_state(folder, "running")))  # fmt: skip
+    for pid in list(family(process.pid)):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    finished = files(in_state(folder, "finished"))
+    (cut,) = in_state(folder, "running")
+    (begun,) = cut.glob("events*")
+    head = begun.read_bytes()[:24]  # the time at which it was begun
+    done = runner("resume", str(folder))
+    assert done.code == 0, done.err
+    assert "6 jobs: 3 pending, 2 finished, 1 interrupted" in done.out
+    assert {path: files([path.parent])[path] for path in finished} == finished
+    assert begun.read_bytes()[:24] == head
+    whole = swept(words, tmp_path / "whole").folder
+    assert results(folder) == results(whole)
+    assert logs(folder) == logs(whole)
+
+
+@pytest.mark.slow
+def test_data_that_changed_is_refused(tmp_path: Path, runner) -> None:
+    """F32: nothing runs, and with the data as it was all goes on."""
+    table = Path("table.csv")
+    text = "a,b,y\n" + "".join(f"{at % 7},{at % 5},{at % 3}\n" for at in range(200))
+    table.write_text(text)
+    words = ["optimizer.lr=0.01,0.1", "trainer=quick", "dataset=csv", "dataset.path=table.csv",
+             "dataset.target=y", *SMALL[1:]]  # fmt: skip
+    done = runner("-m", *words)
+    assert done.code == 0, done.err
+    folder = tmp_path / "here/outputs/default/rates"
+    before = files(in_state(folder, "finished"))
+    table.write_text(text.replace("6,", "5,"))
+    done = runner("-m", "optimizer.lr=0.01,0.1,0.3", *words[1:])
+    assert done.code == 3
+    assert "data hash differs: recorded " in done.err
+    assert before == files([path for path in jobs_of(folder).values() if path.is_dir()])
+    table.write_text(text)
+    assert runner("resume", str(folder)).code == 0
+    assert len(in_state(folder, "finished")) == 3
+
+
+@pytest.mark.slow
 def test_ctrl_c_and_resume(tmp_path: Path, runner) -> None:
+    """F12: each job alone."""
     words = [*long_enough(1), "sweep.lanes=1"]
     process = start(words, tmp_path / "here")
     folder = tmp_path / "here/outputs/default/rates"
@@ -328,6 +529,7 @@ def test_ctrl_c_and_resume(tmp_path: Path, runner) -> None:
 @pytest.mark.parametrize("lanes", [LANES, 1], ids=["lanes", "alone"])
 @pytest.mark.parametrize("whom", ["all", "coordinator"])
 def test_killed_and_run_again(tmp_path: Path, lanes: int, whom: str) -> None:
+    """F35: as lanes too, among them some that have ended."""
     words = [*long_enough(4), f"sweep.lanes={lanes}", "sweep.save_minutes=0.002"]
     if lanes > 1:
         as_lanes(words)

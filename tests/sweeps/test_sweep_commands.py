@@ -87,6 +87,7 @@ def test_resume_plans_the_recorded_command_again(tmp_path, monkeypatch, runner):
         return standin.perform(members, *others)
 
     engine = standin.Engine(
+        standin.checksum,
         lambda settings: [standin.Group(list(range(len(settings))), "")],
         lambda settings, processes, say, most: standin.Way(1, "trace", 1, ""),
         perform, standin.Way, standin.Member,

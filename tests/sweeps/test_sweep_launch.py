@@ -14,9 +14,17 @@ import pytest
 import standin
 from standin import job, start, trained
 
-from runner.foundation.errors import Interrupted, InUse, Misconfigured, UnusableCheckpoint
+from runner.foundation.errors import (
+    BadData,
+    Interrupted,
+    InUse,
+    Misconfigured,
+    RunnerError,
+    UnusableCheckpoint,
+)
 from runner.foundation.files import held, locked, read_json
 from runner.recording import directory
+from runner.sweeps import coordinate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -37,7 +45,7 @@ class Coordinator:
         code = 0
         try:
             code, text = start(self.folder, jobs)
-        except Interrupted as error:
+        except (Interrupted, RunnerError) as error:
             code, text = error.exit_code, str(error)
         self.printed.write_text(text)
         sys.exit(code)
@@ -121,6 +129,7 @@ def test_the_same_command_trains_nothing_twice(folder):
 
 
 def test_an_edited_grid(folder):
+    """F36: what is known is kept, what is new runs, what is asked for no more stays, marked."""
     start(folder, [job(name) for name in "abc"])
     (folder / "d").mkdir()  # of whomever
     jobs = [job("d"), job("b"), job("a")]
@@ -145,19 +154,24 @@ def test_an_edited_grid(folder):
         ("fail", "failed", "so it was meant"),
         ("diverge", "diverged", "so it was meant"),
         ("die", "failed", "its process was killed by SIGKILL; out of memory?"),
+        ("leave", "failed", "its code called sys.exit(0)"),
+        ("leave at once", "failed", "its process ended with exit code 0"),
         ("explode", "failed", "what nobody expected"),
         ("no way", "failed", "dataset: no such file"),
         ("no way, dead", "failed", "its process was killed by SIGKILL; out of memory?"),
     ],
 )
 def test_a_fault_is_one_jobs_own(folder, does, state, message):
+    """F33, F34: it is written down at once, where it can be found; the others run; exit 6."""
     jobs = [job("bad", does, group="alone"), job("good"), job("well")]
     code, text = start(folder, jobs)
     assert code == 6
     assert states(folder) == {"bad": state, "good": "finished", "well": "finished"}
     entry = read_json(folder / directory.SWEEP)["jobs"]["id-bad"]
     assert entry["message"] == message
-    assert directory.status(folder / "bad")["state"] == state
+    status = directory.status(folder / "bad")
+    assert status["state"] == state
+    assert status.get("exit_code") != 0
     assert f"runner resume {folder}" in text or state == "diverged"
     if state == "failed":
         assert f"failed    bad: {message}; see {folder / 'bad' / 'error.txt'}" in text
@@ -204,6 +218,31 @@ def test_a_batch_whose_process_died_goes_on_where_it_stood(folder):
     assert list(read_json(folder / directory.SWEEP)["batches"]) == ["b000"]
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_who_kills_a_process_before_anything_is_saved_is_told_apart(folder, retries):
+    """F34: by the same command again, or a retry, the other jobs of its batch train."""
+    jobs = [job("bad", "die at once"), job("good"), job("well")]
+    code, _ = start(folder, jobs, processes=1, retries=retries)
+    assert code == 6
+    if not retries:
+        assert states(folder) == {"bad": "failed", "good": "failed", "well": "finished"}
+        assert start(folder, jobs, processes=1)[0] == 6
+    assert states(folder) == {"bad": "failed", "good": "finished", "well": "finished"}
+    assert trained(folder) == steps(jobs[1:])
+    pinned = read_json(folder / directory.SWEEP)["batches"].values()
+    assert [each["way"]["lanes"] for each in pinned] == [2, 2, 2, 2]
+
+
+def test_who_kills_the_process_that_tries_lets_the_others_train(folder):
+    """F34: each alone, so that they are told apart, and with a word about it."""
+    jobs = [job("bad", "no lanes, dead"), job("good"), job("well")]
+    code, text = start(folder, jobs)
+    assert code == 6
+    assert states(folder) == {"bad": "failed", "good": "finished", "well": "finished"}
+    why = "trying how to train them together: its process was killed by SIGKILL; out of memory?"
+    assert f"3 jobs  each alone, traced, 1 thread a process: {why}" in text
+
+
 def test_a_batch_goes_on_without_the_job_that_had_ended(folder):
     jobs = [job("short", "diverge", steps=1), job("long", "die once")]
     assert start(folder, jobs, processes=1)[0] == 6
@@ -233,6 +272,7 @@ def test_stop_on_failure(folder):
 def test_a_killed_coordinator_leaves_nothing_behind_and_nothing_is_trained_twice(
     folder, coordinator
 ):
+    """F35: what was finished is kept, what was cut goes on, the rest is run."""
     process = coordinator()
     until(lambda: len(trained(folder)) > 20)
     os.kill(process.pid, signal.SIGKILL)
@@ -245,6 +285,7 @@ def test_a_killed_coordinator_leaves_nothing_behind_and_nothing_is_trained_twice
 
 
 def test_a_killed_worker(folder, coordinator):
+    """F34: its jobs are counted as failed, another worker does the others."""
     process = coordinator()
     until(lambda: len(trained(folder)) > 20)
     os.kill(process.workers()[0], signal.SIGKILL)
@@ -257,7 +298,7 @@ def test_a_killed_worker(folder, coordinator):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_everyone_saves_and_leaves(folder, coordinator, number, code):
-    """As Ctrl-C in a terminal, which reaches the whole process group."""
+    """F11, F12: as Ctrl-C in a terminal, which reaches the whole process group."""
     process = coordinator()
     until(lambda: len(trained(folder)) > 20)
     os.killpg(process.pid, number)
@@ -273,6 +314,7 @@ def test_a_signal_to_everyone_saves_and_leaves(folder, coordinator, number, code
 
 
 def test_a_second_signal_leaves_at_once(folder, coordinator):
+    """F12."""
     process = coordinator(steps=100_000)
     until(lambda: len(trained(folder)) > 5)
     workers = process.workers()
@@ -291,6 +333,7 @@ def test_a_second_signal_leaves_at_once(folder, coordinator):
 
 
 def test_a_signal_while_it_is_found_out_how_to_train(folder, coordinator):
+    """F11."""
     process = coordinator(does="no way, hangs")
     until(lambda: (folder / directory.SWEEP).exists() and process.workers())
     os.kill(process.pid, signal.SIGTERM)
@@ -299,7 +342,7 @@ def test_a_signal_while_it_is_found_out_how_to_train(folder, coordinator):
 
 
 def test_a_signal_at_the_very_end_of_a_batch(folder):
-    """Its last step is taken, so that nobody saves and leaves; the process must not wait on."""
+    """F11: its last step is taken, so that nobody saves and leaves; nobody waits for that."""
     jobs = [job("late", "late", steps=2), job("with", steps=2), job("next", steps=2)]
     began = time.monotonic()
     with pytest.raises(Interrupted):
@@ -317,10 +360,44 @@ def test_a_worker_that_does_not_leave_is_killed(folder, monkeypatch):
     assert "did not save in" in text
 
 
+def test_a_signal_between_two_batches(folder):
+    """F11: nobody trains at that moment, and nobody begins."""
+    over = coordinate.Coordinator._over
+
+    def signalled(self, task, fault, kind):
+        over(self, task, fault, kind)
+        if task.batch == "b000":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    jobs = [job(name) for name in "abc"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coordinate.Coordinator, "_over", signalled)
+        with pytest.raises(Interrupted, match="3 jobs: 2 pending, 1 finished") as caught:
+            start(folder, jobs, processes=1, lanes=1)
+    assert caught.value.exit_code == 143
+    assert states(folder) == {"a": "finished", "b": "pending", "c": "pending"}
+    assert not held(folder)
+    assert start(folder, jobs, processes=1, lanes=1)[0] == 0
+    assert trained(folder) == steps(jobs)
+
+
 def test_one_at_a_time(folder):
+    """F46."""
     folder.mkdir(parents=True)
-    with locked(folder), pytest.raises(InUse):
+    with locked(folder), pytest.raises(InUse, match="in use by pid"):
         start(folder, [job("a")])
+
+
+def test_of_two_at_once_one_goes_on(folder, coordinator):
+    """F46: the other leaves with 7, and trains nothing."""
+    process = coordinator()
+    until(lambda: len(trained(folder)) > 20)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait() == 143
+    both = [coordinator(), coordinator()]
+    assert sorted(each.wait() for each in both) == [0, 7]
+    assert trained(folder) == steps([job(f"j{at}") for at in range(6)], 40)
+    assert set(states(folder).values()) == {"finished"}
 
 
 def test_new_sweeps_beside_it_and_the_newest_is_found(folder):
@@ -371,3 +448,69 @@ def test_what_the_user_sets(folder, values, batches):
     if batches:
         assert [len(each["jobs"]) for each in content["batches"].values()] == batches
         assert content["batches"]["b000"]["way"]["lanes"] == values.get("lanes", 2)
+
+
+# Data, and how it was trained before
+
+
+def test_other_data_is_refused_before_anything_runs(folder, tmp_path):
+    """F32: exit 3; with the right data again, everything goes on where it was."""
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.write_text("3f2a")
+    other.write_text("77aa")
+    jobs = [job("a", data=str(data)), job("bad", "fail once", data=str(data)),
+            job("else", group="b", data=str(other))]  # fmt: skip
+    assert start(folder, jobs, processes=1)[0] == 6
+    before = trained(folder)
+    entries = read_json(folder / directory.SWEEP)["jobs"]
+    data.write_text("0000")
+    jobs.append(job("new", group="b", data=str(other)))
+    with pytest.raises(BadData, match="data hash differs: recorded 3f2a, found 0000") as caught:
+        start(folder, jobs)
+    assert caught.value.exit_code == 3
+    data.unlink()
+    with pytest.raises(BadData, match="data: no such file"):
+        start(folder, jobs)
+    assert trained(folder) == before
+    found = read_json(folder / directory.SWEEP)["jobs"]
+    assert {each: found[each]["state"] for each in entries} == {
+        "id-a": "finished", "id-bad": "failed", "id-else": "finished"}  # fmt: skip
+    assert [found[key]["data"] for key in entries] == ["3f2a", "3f2a", "77aa"]
+    data.write_text("3f2a")
+    assert start(folder, jobs)[0] == 0
+    assert not held(folder)
+
+
+def test_data_that_nobody_is_to_be_trained_on_may_change(folder, tmp_path):
+    """F32: not even looked at."""
+    data = tmp_path / "data"
+    data.write_text("3f2a")
+    jobs = [job("a", data=str(data))]
+    start(folder, jobs)
+    data.unlink()
+    assert start(folder, [*jobs, job("b", group="b")])[0] == 0
+
+
+def test_a_table_of_jobs_trained_in_two_ways_is_said(folder):
+    """F19: where more jobs of a group cannot be trained as the others were."""
+    jobs = [job(name) for name in "abcd"]
+    _, text = start(folder, jobs[:2])
+    _, more = start(folder, jobs[:3])
+    assert "not bit-exact" not in text + more
+    _, text = start(folder, jobs, lanes=1)
+    assert "warning: not bit-exact: trained as lanes -> alone, 1 of 4 jobs (measured)" in text
+
+
+def test_another_environment_is_said_and_added(folder, monkeypatch):
+    """F19."""
+    jobs = [job("a")]
+    start(folder, jobs)
+    first = read_json(folder / directory.ENVIRONMENT)
+    other = {**first, "versions": {**first["versions"], "torch": "9.1"}}
+    monkeypatch.setattr("runner.recording.environment.environment", lambda: other)
+    _, text = start(folder, jobs)
+    torch_version = first["versions"]["torch"]
+    assert f"since it began: versions.torch {torch_version} -> 9.1\n" in text
+    found = read_json(folder / directory.ENVIRONMENT)
+    assert found["versions"] == first["versions"]
+    assert found["later"][0]["versions"]["torch"] == "9.1"

@@ -31,10 +31,16 @@ def says(state, name, /, **status):
     directory.set_status(folder, **status)
 
 
+def ends(state, name, /, **best):
+    """Let a job have finished with this summary."""
+    says(state, name, state="finished")
+    files.write_json(state.folder_of(f"id-{name}") / directory.SUMMARY, {"best": best})
+
+
 def test_a_new_job(state):
     assert at(State(state.folder), "a") == {
         "directory": "a", "state": "pending", "batch": None, "started": None, "ended": None,
-        "value": None, "message": None, "attempts": 0, "swept": {"x": "a"},
+        "value": None, "message": None, "data": None, "attempts": 0, "swept": {"x": "a"},
         "overrides": ["x=a"],
     }  # fmt: skip
 
@@ -73,7 +79,8 @@ def test_reconcile(state, written, found, becomes):
 
 
 def test_merge_keeps_what_is_known_and_where_it_is(state):
-    state.change("id-b", state="finished", value=1.0)
+    state.change("id-b", state="finished")
+    ends(state, "b", objective="valid/accuracy", value=1.0)
     other = job("z")
     same_name = other.__class__("id-new", "a", {"x": "n"}, other.settings)
     state.merge([same_name, job("b")])
@@ -180,14 +187,50 @@ def test_batches_of_cut_jobs_go_on_as_they_were_pinned(state):
     assert at(state, "e")["batch"] is None
 
 
-def test_what_died_goes_on_and_what_failed_begins_anew(state):
+@pytest.mark.parametrize("saved", ["step-3-abc.pt", "id-a/step-3-abc.pt", ".step-3.tmp", None])
+def test_what_died_goes_on_and_what_failed_begins_anew(state, saved):
+    """F34: the one that killed its process is told apart where nothing had been saved."""
     name = batches.pin(state, ["id-a", "id-b"], {"lanes": 2})
     for each in "ab":
         says(state, each, state="failed", exit_code=1)
-        state.change(f"id-{each}", state="failed")
+        state.change(f"id-{each}", state="failed", data="3f2a")
     state.batches[name]["died"] = ["id-a"]
+    if saved:
+        path = state.folder / directory.BATCHES / name / saved
+        path.parent.mkdir(parents=True)
+        path.touch()
     assert batches.again(state, name, lambda key: True) == ["id-a", "id-b"]
-    assert (at(state, "a")["state"], at(state, "a")["batch"]) == ("interrupted", name)
-    assert directory.status(state.folder / "a") == {"state": "interrupted"}
     assert (at(state, "b")["state"], at(state, "b")["batch"]) == ("pending", None)
     assert directory.status(state.folder / "b") == {}
+    if saved and not saved.startswith("."):
+        assert (at(state, "a")["state"], at(state, "a")["batch"]) == ("interrupted", name)
+        assert directory.status(state.folder / "a") == {"state": "interrupted"}
+        return
+    assert (at(state, "a")["state"], at(state, "a")["batch"]) == ("pending", "b001")
+    assert state.batches["b001"] == {"jobs": ["id-a"], "way": {"lanes": 2}}
+    assert batches.unfinished(state) == ["b001"]
+
+
+@pytest.mark.parametrize("code", [3, 8])
+def test_what_failed_for_no_fault_of_its_own_goes_on(state, code):
+    """F31, F07: once its data can be read, or its files written, nothing is trained twice."""
+    name = batches.pin(state, ["id-a", "id-b"], {"lanes": 2})
+    says(state, "a", state="failed", exit_code=code)
+    state.change("id-a", state="failed")
+    assert batches.again(state, name, lambda key: True) == ["id-a"]
+    assert (at(state, "a")["state"], at(state, "a")["batch"]) == ("interrupted", name)
+
+
+def test_the_goal_is_that_of_the_jobs_asked_for(state):
+    """Another objective is another job; those of an earlier one are kept."""
+    ends(state, "a", objective="valid/accuracy", direction="max", value=0.9)
+    state.reconcile()
+    assert (state.content["objective"], state.content["direction"]) == ("valid/accuracy", "max")
+    ends(state, "b", objective="valid/loss", direction="min", value=0.3)
+    state.reconcile()
+    assert at(state, "b")["value"] is None  # this sweep goes by the first one's
+    state.merge([job("b")])
+    assert (state.content["objective"], state.content["direction"]) == ("valid/loss", "min")
+    assert best(state.content)[0] == at(state, "b")["value"] == 0.3
+    state.merge([job("c")])
+    assert (state.content["objective"], state.content["direction"]) == (None, None)

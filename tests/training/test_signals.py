@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from runner.foundation.errors import Interrupted
-from runner.training.signals import SIGNALS, deferred, raising
+from runner.training.signals import SIGNALS, deferred, leaving, raising
 
 TWICE = """
 import os, sys
@@ -68,3 +70,56 @@ def test_the_second_signal_leaves_at_once(first, second, code):
     command = [sys.executable, "-c", TWICE, str(first), str(second)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, f"{first}\n", "")
+
+
+ALONE = """
+import os, signal, subprocess, sys, weakref
+from runner.foundation.errors import Interrupted
+from runner.training import signals
+
+class Thing:
+    pass
+
+def told(error):
+    print("told", error, flush=True)
+    return Interrupted(error.exit_code - 128, "told")
+
+def broken(error):
+    raise RuntimeError
+
+signals.own_process()
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+with signals.leaving(), signals.before_leaving(told), signals.before_leaving(broken):
+    with signals.before_leaving(print):
+        pass
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del thing  # Python passes over what is raised in here
+    print("still here", flush=True)
+"""
+
+
+def is_at_work(process: str) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_process_of_its_own_leaves_wherever_it_is():
+    """F11: also where an exception would be lost; nothing that it started is left."""
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True,
+                          timeout=30, check=False)  # fmt: skip
+    child, *others = done.stdout.splitlines()
+    assert (done.returncode, others, done.stderr) == (
+        143, ["told interrupted by SIGTERM"], "runner: told\n")  # fmt: skip
+    until = time.monotonic() + 10
+    while is_at_work(child):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_leaving_raises_in_a_process_of_others():
+    with pytest.raises(Interrupted, match="interrupted by SIGTERM"), leaving():
+        os.kill(os.getpid(), signal.SIGTERM)

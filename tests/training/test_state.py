@@ -87,8 +87,8 @@ def test_unpack_keeps_the_storage_of_what_training_updates():
     assert [tensor.data_ptr() for tensor in after] == places
 
 
-PARTS = ["step", "seen", "ended", "model", "slots", "averages", "schedule", "stopping", "best",
-         "window"]  # fmt: skip
+PARTS = ["step", "seen", "ended", "skipped", "unmoved", "rollbacks", "model", "slots", "averages",
+         "schedule", "stopping", "best", "window"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", PARTS)

@@ -6,6 +6,7 @@ the signature of each factory in `conf/dataset` still is its whole schema.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -58,6 +59,10 @@ class Data:
 
     def checksum(self) -> str:
         """Hash values and split, so that a record can tell whether the data changed."""
+        return self._checksum
+
+    @functools.cached_property
+    def _checksum(self) -> str:
         digest = hashlib.sha256(repr((self.task, self.labels)).encode())
         for tensor in (self.x, self.y, *(self.splits[name] for name in SPLITS)):
             digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
@@ -125,19 +130,24 @@ def locate(path: str) -> Path:
 
 def _verify(data: Data) -> None:
     """Raise `BadData` for values or labels that no training could use."""
+    where = f"{data.source}: " if data.source else ""
     if len(data.x) != len(data.y) or not len(data.y):
-        raise BadData(f"expected as many rows of x as of y, got {len(data.x)} and {len(data.y)}")
-    for tensor in (data.x, data.y):
+        counts = f"{len(data.x)} and {len(data.y)}"
+        raise BadData(f"{where}expected as many rows of x as of y, got {counts}")
+    for name, tensor in (("x", data.x), ("y", data.y)):
         if tensor.sum().isfinite():  # in a twentieth of the time that a look at each value takes
             continue
-        if not (finite := tensor.isfinite().reshape(len(tensor), -1).all(1)).all():
-            raise BadData(f"row {int((~finite).nonzero()[0])}: a value is nan or infinite")
+        if len(wrong := tensor.isfinite().logical_not().nonzero()):
+            row, *place = wrong[0].tolist()
+            value = f"{name}{place or ''} is {tensor[tuple(wrong[0])]:g}"
+            raise BadData(f"{where}row {row}: {value}, expected a finite number")
     assert data.y.is_floating_point() == (data.task == "regression")
     if data.task == "classification":
         wrong = (data.y < 0) | (data.y >= data.outputs)
         if wrong.any():
             row = int(wrong.nonzero()[0])
-            raise BadData(f"row {row}: label {int(data.y[row])}, expected 0 to {data.outputs - 1}")
+            label = f"label {int(data.y[row])}, expected 0 to {data.outputs - 1}"
+            raise BadData(f"{where}row {row}: {label}")
 
 
 def _only_for_classes(data: Data, **given: object) -> None:
@@ -156,9 +166,13 @@ def _only_for_classes(data: Data, **given: object) -> None:
 
 def _odd(data: Data) -> list[str]:
     """Warn of training rows that teach nothing."""
+    there = data.y[data.splits["train"]]
     if data.task == "regression":
-        return []
-    there = data.y[data.splits["train"]].unique()
-    if len(there) > 1:
+        if data.source is None:  # what was made so was meant so
+            return []
+        still = (there == there[0]).all(0).tolist()
+        names = [f"'{name}'" for name, same in zip(data.labels, still, strict=True) if same]
+        return [f"the same target in all training rows: {', '.join(names)}"] if names else []
+    if len(there.unique()) > 1:
         return []
     return [f"all training rows are of one class, '{data.labels[int(there[0])]}'"]

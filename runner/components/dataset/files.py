@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +13,7 @@ from runner.components.dataset.table import Table, number, numeric, read, whole
 from runner.foundation.errors import BadData, Misconfigured, did_you_mean
 
 MOST_CLASSES = 20  # that different whole numbers are taken for, with task: auto
+COMPARED = 10_000  # columns whose names a misspelt one is compared to
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "pipe": "|"}
 
 
@@ -60,13 +62,14 @@ def _choose(
     for key, chosen in (("target", targets), ("features", inputs)):
         if not chosen:
             problems.append(f"dataset.{key}: no column{hint}")
-        if twice := [name for at, name in enumerate(chosen) if name in chosen[:at]]:
-            problems.append(f"dataset.{key}: column '{twice[0]}' is named twice")
+        if len(set(chosen)) < len(chosen):
+            twice = next(name for name, count in Counter(chosen).items() if count > 1)
+            problems.append(f"dataset.{key}: column '{twice}' is named twice")
         problems += [
             f"dataset.{key}: no column '{name}' in {table.path}, which has "
-            f"{', '.join(names)[:300]}{did_you_mean(name, names)}{hint}"
+            f"{', '.join(names)[:300]}{did_you_mean(name, names[:COMPARED])}{hint}"
             for name in chosen
-            if name not in names
+            if name not in table.columns
         ]
     problems += [f"dataset.features: '{name}' is the target" for name in inputs if name in targets]
     if problems:

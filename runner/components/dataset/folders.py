@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from runner.components.dataset.data import SPLITS, Data, locate, split
+from runner.foundation import memory
 from runner.foundation.errors import BadData, Misconfigured
 from runner.foundation.ranges import Count
 
@@ -93,8 +94,7 @@ def _pixels(path: Path, size: tuple[int, int], mode: str) -> Any:
 
 def _read(paths: list[Path], size: tuple[int, int], channels: int) -> Tensor:
     needed = 4 * len(paths) * channels * math.prod(size)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    if needed > (there := memory.limit()):
         raise Misconfigured(
             f"dataset.size: {len(paths)} images of {size[0]} x {size[1]} need "
             f"{needed / 1e9:.3g} GB, the machine has {there / 1e9:.3g}"
@@ -143,13 +143,12 @@ def _visible(folder: Path, root: Path) -> Iterator[Path]:
     """Yield what a folder holds, by name; a link that leaves the root is refused."""
     inside = root.resolve()
     try:
-        found = sorted(folder.iterdir())
+        found = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        real = [Path(os.path.realpath(path)) for path in found]
     except OSError as error:
         raise BadData(f"{folder}: cannot be read: {error.strerror or error}") from error
-    for path in found:
-        if path.name.startswith("."):
-            continue
-        if not Path(os.path.realpath(path)).is_relative_to(inside):
+    for path, end in zip(found, real, strict=True):
+        if not end.is_relative_to(inside):
             raise BadData(f"{path}: a link that leaves {root}")
         yield path
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from runner.foundation import memory
 from runner.foundation.errors import BadData
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "?"})  # in any case
@@ -65,14 +66,17 @@ def read(path: Path, delimiter: str, encoding: str) -> Table:
     found = reader(io.StringIO(text, ""), delimiter=delimiter, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines = []
+    before = 0  # the line that the row before ended in
     try:
         for cells in found:
+            before = found.line_num
             if len(cells) > 1 or "".join(cells).strip():
                 rows.append([cell.strip() for cell in cells])
                 lines.append(found.line_num)
                 _as_wide(path, rows, found.line_num)
     except FormatError as error:
-        raise BadData(f"{path}: line {found.line_num}: {error}") from error
+        until = f", at line {found.line_num}" if found.line_num > before + 1 else ""
+        raise BadData(f"{path}: line {before + 1}: {error}{until}") from error
     if len(rows) < 2:
         raise BadData(f"{path}: {'has no rows below its header' if rows else 'is empty'}")
     header, *rows = rows
@@ -138,6 +142,8 @@ def _as_wide(path: Path, rows: list[list[str]], line: int) -> None:
 def _text(path: Path, encoding: str) -> str:
     if not path.is_file():
         raise BadData(f"{path.absolute()}: {_what_instead(path)}")
+    if (size := path.stat().st_size) > memory.limit():
+        raise BadData(f"{path}: {size / 1e9:.3g} GB, more than there is memory")
     try:
         text = path.read_bytes().decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except OSError as error:
