@@ -1,0 +1,1 @@
+"""What scripts/fuzz does: odd words and damaged bytes, and how the runner answers to them."""

@@ -1,0 +1,1 @@
+"""What scripts/soak does: commands that are killed and gone on with, compared with uncut ones."""
