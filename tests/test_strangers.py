@@ -16,14 +16,17 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 
+from runner.execution.jobs import Member, Record
+from runner.execution.launch import Request
 from runner.foundation import secrets
-from runner.foundation.errors import Misconfigured
+from runner.foundation.errors import Misconfigured, RunnerError
 from runner.foundation.files import read_json, read_yaml
 from runner.recording import directory
 from runner.recording.recorder import Recorder
@@ -326,23 +329,21 @@ CODE = {
 
 
 @pytest.mark.parametrize("case", CODE)
-@pytest.mark.parametrize("verb", EVERY)
-def test_code_in_a_recorded_configuration(runner, begun: Path, verb: str, case: str) -> None:
+def test_code_in_a_recorded_configuration(runner, begun: Path, case: str) -> None:
     """F42: whoever opens the directory trusts nobody by that, whatever it says of trust."""
     Path("stranger.py").write_text(f"import os\nos.mkdir('{MARKER}')\ndef hook(state, *, every): 0")
     edit_yaml(begun / directory.CONFIG, **CODE[case])
     edit_yaml(begun / directory.OVERRIDES, trust=["os", "stranger"], config_dirs=[str(Path.cwd())])
-    done = opened(runner, verb, begun)
-    if verb in ("evaluate", "resume"):
-        refused(done, 2, "calls code of os, stranger", "if you trust it, add --trust os --trust")
-    else:
-        refused(done, 0)
+    message = "calls code of os, stranger (option folders: "
+    for verb in EVERY:
+        trusting = verb in ("evaluate", "resume")
+        refused(opened(runner, verb, begun), 2 if trusting else 0, message if trusting else "")
     edit_yaml(begun / directory.OVERRIDES, trust=[])
-    done = opened(runner, verb, begun)
-    if verb in ("evaluate", "resume"):
-        refused(done, 2)
-    else:
-        refused(done, 0)
+    for verb in EVERY:
+        trusting = verb in ("evaluate", "resume")
+        refused(
+            opened(runner, verb, begun), 2 if trusting else 0, "nothing was run" if trusting else ""
+        )
 
 
 def test_code_that_is_trusted_runs(runner, begun: Path) -> None:
@@ -368,14 +369,14 @@ TAGS = {
 
 
 @pytest.mark.parametrize("name", TAGS)
-@pytest.mark.parametrize("verb", EVERY)
-def test_tags_and_escapes_in_a_record(runner, begun: Path, verb: str, name: str) -> None:
+def test_tags_and_escapes_in_a_record(runner, begun: Path, name: str) -> None:
     """F42: neither a parser nor a terminal obeys."""
     (begun / name).write_text(TAGS[name])
-    done = opened(runner, verb, begun)
-    assert "Traceback" not in done.err + done.out
-    assert "\x1b" not in done.err + done.out
-    assert done.code in (0, 2, 3, 5), done.err
+    for verb in EVERY:
+        done = opened(runner, verb, begun)
+        assert "Traceback" not in done.err + done.out
+        assert "\x1b" not in done.err + done.out
+        assert done.code in (0, 2, 3, 5), done.err
 
 
 ODD: list[Any] = [None, [], 5, "x", [[1]], {"a": {"b": 1}}, 1e300, True, "../../x", "\x1b[31m"]
@@ -653,6 +654,18 @@ def test_a_canary_in_a_sweep(runner, canary: Path) -> None:
     folder = Path("outputs/default/rates")
     assert runner("report", str(folder), "--figures").code == 0
     assert uncaged(folder) == []
+
+
+def test_a_canary_in_a_process_that_composed_nothing(canary: Path) -> None:
+    """F43: a worker that was spawned is told which variables its jobs use."""
+    request = Request({}, {}, [], environment=["SECRET"])
+    member = Member("4f", None, request, Path("job"), {})
+    run = SimpleNamespace(data=SimpleNamespace(checksum=lambda: "0"), warnings=[], decided={})
+    record = Record(Path("b000"), lambda event: None)
+    record.open(member, run, afresh=True)
+    record.ended(member, RunnerError(f"with {os.environ['SECRET']}"))
+    assert directory.status(member.folder)["message"] == "with ${oc.env:SECRET}"
+    assert uncaged(member.folder) == []
 
 
 @pytest.mark.parametrize("value", ["ghp_0123456789abcdef", "plain"])

@@ -81,7 +81,7 @@ BOMBS = {
     "depth in a line": "- " * 100_000 + "a",
     "depth of keys": "? " * 100_000 + "a",
     "depth of both": "- ? " * 50_000 + "a",
-    "depth by lines": "\n".join(" " * at + "-" for at in range(10_000)),
+    "depth by lines": "\n".join(" " * at + "-" for at in range(1500)),
     "many": f"a: [{'1,' * MOST_VALUES}]",
     "a tag": "a: !!python/object/apply:os.getcwd []\n",
     "no text": "a: \x00\n",
