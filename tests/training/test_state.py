@@ -1,6 +1,7 @@
 """The state: packed it is a copy and plain data, unpacked it goes on where it was."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -123,6 +124,32 @@ def test_too_few_slots_are_refused():
     packed["slots"]["velocity"].pop()
     with pytest.raises(UnusableCheckpoint, match=r"slots.velocity.3: absent in the checkpoint"):
         example(8).unpack(packed)
+
+
+@pytest.mark.parametrize(
+    ("place", "odd", "message"),
+    [
+        (("step",), "x", "step: expected int, found str"),
+        (("step",), 10**30, "step: expected int"),
+        (("ended",), 1, "ended: expected bool, found int"),
+        (("rollbacks",), torch.zeros(0), "rollbacks: expected int, found Tensor"),
+        (("schedule", "factor"), [1.0], "schedule.factor: expected float, found list"),
+        (("stopping", "waited"), 0.5, "stopping.waited: expected int, found float"),
+        (("best", "value"), None, "best.value: expected float, found NoneType"),
+        (("best", "weights"), torch.zeros(0), "best.weights.0.weight: absent"),
+        (("window",), 3, "window.0: no step"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(place, odd, message):
+    """F41: whole, but written by nobody who knows the runner."""
+    packed = example(1).pack()
+    *way, last = place
+    part = packed
+    for name in way:
+        part = part[name]
+    part[last] = odd
+    with pytest.raises(UnusableCheckpoint, match=re.escape(message)):
+        example(2).unpack(packed)
 
 
 def test_best_weights_come_back_bit_for_bit():
