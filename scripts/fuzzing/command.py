@@ -24,6 +24,7 @@ FORBIDDEN = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.sy
              "os.truncate", "os.system", "os.exec", "os.posix_spawn", "os.fork",
              "subprocess.Popen", "socket.connect", "shutil.rmtree")  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_ROOT = Path(cli.__file__).parents[2]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -146,7 +147,7 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 def _origin(text: str) -> str:
     """Name the error of a printed traceback, and the last line of ours that it came through."""
-    frames = re.findall(r'File "\S*?/(runner/\S+)", line (\d+)', text)
+    frames = re.findall(rf'File "{re.escape(str(_ROOT))}/(runner/\S+)", line (\d+)', text)
     kinds = re.findall(r"^(\w[\w.]*(?:Error|Exception))\b", text, re.MULTILINE)
     kind = kinds[-1] if kinds else "an error"
     return f"{kind} at {':'.join(frames[-1]) if frames else 'an unknown place'}"
@@ -155,8 +156,8 @@ def _origin(text: str) -> str:
 def _last_frame(error: BaseException) -> str:
     trace, place = error.__traceback__, ""
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if "/runner/" in code.co_filename:
-            place = f"{code.co_filename.rpartition('/runner/')[2]}:{trace.tb_lineno}"
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if path.is_relative_to(_ROOT / "runner"):
+            place = f"{path.relative_to(_ROOT)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"at {place}"

@@ -141,7 +141,7 @@ def test_curvature_is_that_of_the_whole_hessian(network, rows):
 def test_the_jacobian_is_that_of_torch(network, rows):
     x = rows[0][:4]
     slopes = torch.func.vmap(torch.func.jacrev(lambda row: network(row[None])[0]))(x)
-    values = torch.linalg.svdvals(slopes)
+    values = torch.linalg.svdvals(slopes.detach())
     found = curvature.jacobian(network, x)
     assert found["jacobian_largest"] == pytest.approx(float(values[:, 0].mean()))
     assert found["jacobian_smallest"] == pytest.approx(float(values[:, -1].mean()))
