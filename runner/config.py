@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_ty
 from runner.foundation import kinds, options
 from runner.foundation.absent import ALSO_CALLED
 from runner.foundation.durations import Clock
-from runner.foundation.errors import Misconfigured, RunnerError, nearest, out_of_memory, shown
+from runner.foundation.errors import Misconfigured, RunnerError, failed_in, nearest, shown
 
 TRUSTED = ("runner.components.", "torch.nn.", "torch.optim.")
 MISSING = "???"
@@ -64,7 +64,7 @@ def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
     """Call the node's factory now, with run-time data first.
 
     A `ValueError` of the factory, whose arguments do not go together, becomes a mistake in the
-    configuration, with the node's key.
+    configuration, with the node's key; what else fails in a user's own one, a `RunnerError`.
     """
     try:
         made = maker(node, clock=clock)
@@ -75,11 +75,9 @@ def build(node: Node, *runtime: Any, clock: Clock | None = None) -> Any:
         return made(*runtime)
     except RunnerError:
         raise
-    except (ValueError, MemoryError, RuntimeError) as error:
-        if short := out_of_memory(error, node.key):
-            raise short from error
-        if isinstance(error, ValueError):
-            raise Misconfigured(f"{node.key}: {error}") from error
+    except Exception as error:
+        if told := failed_in(node.factory.__module__, error, node.key):
+            raise told from error
         raise
 
 

@@ -115,14 +115,14 @@ def pointed(points: Points) -> Iterator[None]:
     for name, call in calls.items():
         setattr(os, name, before(name, call))
     io.open = opened  # what pathlib calls
-    concurrent.futures.ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]
+    concurrent.futures.ThreadPoolExecutor.submit = submitted
     try:
         yield
     finally:
         for name, call in calls.items():
             setattr(os, name, call)
         io.open = _open
-        concurrent.futures.ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign]
+        concurrent.futures.ThreadPoolExecutor.submit = _submit
 
 
 def _called(file: Any) -> str:

@@ -9,7 +9,7 @@ import io
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -52,12 +52,22 @@ class Cut:
 
 
 @contextlib.contextmanager
+def signalled(after: int, kill: bool = False) -> Iterator[None]:
+    """Let a signal or a death come so many steps after a run begins, or begins again.
+
+    Steps that it has taken back are among them.
+    """
+    waiting = Cut(after, kill)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "deferred", lambda: contextlib.nullcontext(waiting))
+        yield
+
+
+@contextlib.contextmanager
 def cut(after: int, kill: bool = False) -> Iterator[None]:
     """Cut a run so many steps after it began, or began again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "deferred", lambda: contextlib.nullcontext(Cut(after, kill)))
-        with pytest.raises(Killed if kill else Interrupted):
-            yield
+    with signalled(after, kill), pytest.raises(Killed if kill else Interrupted):
+        yield
 
 
 @functools.cache
@@ -125,6 +135,7 @@ def record(folder: Path) -> dict[str, Any]:
     return {
         "state": flat(newest["state"]),
         "metrics": (folder / directory.METRICS).read_bytes(),
+        "probes": (folder / directory.PROBES).read_bytes(),
         "timing": [row["step"] for row in directory.read_rows(folder / directory.TIMING)],
         "points": points(folder),
         "summary": {key: each for key, each in summary.items()
@@ -136,6 +147,18 @@ def record(folder: Path) -> dict[str, Any]:
 def differences(folder: Path, other: dict[str, Any]) -> list[str]:
     """Return the names of the parts in which a run differs from a record."""
     return [part for part, content in record(folder).items() if content != other[part]]
+
+
+def recorded_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+    """Return what gives the record of the uninterrupted run of a configuration, trained once."""
+
+    @functools.cache
+    def run(overrides: tuple[str, ...]) -> dict[str, Any]:
+        return record(begin(overrides, tmp_path_factory.mktemp("uncut")))
+
+    return run
 
 
 def grouped(records: dict[Any, dict[str, Any]]) -> list[list[Any]]:

@@ -310,7 +310,7 @@ def hook(state, *, every: str, how: str):
     return {}
 """
 HOWS = {  # how a data set of the user's own breaks, exit code, what is said
-    "raise": (1, "IndexError: sample 7 is broken"),
+    "raise": (1, "dataset: IndexError('sample 7 is broken') at "),
     "refuse": (2, "dataset: sample 7 is broken"),
     "exit": (1, "sys.exit(0)"),
     "nan": (3, "row 7: x[0] is nan, expected a finite number"),
@@ -333,6 +333,9 @@ def test_a_data_set_of_ones_own_that_breaks(runner, how: str, monkeypatch) -> No
     code, message = HOWS[how]
     assert done.code == code, done.err
     assert message in done.err
+    assert "Traceback" not in done.err
+    line = OWN[: OWN.find("raise IndexError")].count("\n") + 1
+    assert (f"own_faults.py:{line}, in " in done.err) == (how == "raise")
     assert not Path("outputs").exists()
     sys.modules.pop("own_faults", None)
 

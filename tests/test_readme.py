@@ -17,7 +17,8 @@ COMMANDS = [line for line in LINES if line.startswith("runner ")]
 # in tests/test_bench.py; the user's own option needs files of the user's, which
 # tests/cli/test_train.py makes.
 ELSEWHERE = ("python3 -m venv", "pip install", "scripts/bench", "runner --config-dir")
-LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env", "report")
+LOOKS = ("list", "show", "--help", "runs", "diff", "evaluate", "resume", "env", "report",
+         "diagnose")  # fmt: skip
 
 
 def fashion_mnist_is_here() -> bool:
@@ -56,8 +57,10 @@ def test_a_command_cut_short(runner, line: str, tmp_path: Path) -> None:
         if "fashion" in line:
             make_tiny_fashion_mnist(tmp_path)
             words.append(f"dataset.root={tmp_path}")
-    elif words[0] in ("runs", "diff", "evaluate"):
+    elif words[0] in ("runs", "diff", "evaluate") or words == ["report", "last"]:
         assert runner("trainer=quick", "name=wide").code == 0
+    elif words[0] == "diagnose":
+        assert runner("trainer=quick", f"name={words[1]}").code == 0
     elif words[0] == "report":
         sweep = ["-m", "seeds=2", "trainer=quick", f"name={words[1]}"]
         assert runner(*sweep).code == 0
@@ -69,9 +72,10 @@ def test_a_command_cut_short(runner, line: str, tmp_path: Path) -> None:
     assert done.code == 0, done.err
 
 
+DEEP = "architecture.hidden=[100,100,100,100,100,100,100,100,100,100] activation=tanh"
 EXPECTED = {  # test accuracy, from and to
+    f"runner {DEEP} initializer=normal_small name=deep": (0, 0.2),
     "runner dataset=fashion_mnist architecture=mlp": (0.88, 1),
-    "runner dataset=fashion_mnist architecture=cnn": (0.90, 1),
     "runner experiment=fashion_cnn": (0.90, 1),
     "runner dataset=annulus architecture=linear": (0.70, 0.76),  # the share of the larger class
     "runner dataset=annulus architecture=mlp": (0.95, 1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from resuming import (
     grouped,
     points,
     quickened,
-    record,
+    recorded_once,
     resume,
     started,
     terminal,
@@ -60,13 +59,7 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory):
-    """Return the record of the uninterrupted run of a configuration, trained once."""
-
-    @functools.cache
-    def run(overrides: tuple[str, ...]) -> dict[str, Any]:
-        return record(begin(overrides, tmp_path_factory.mktemp("uncut")))
-
-    return run
+    return recorded_once(tmp_path_factory)
 
 
 def case(kind: str, optimizer: str) -> tuple[str, ...]:

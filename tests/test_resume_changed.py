@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from resuming import (
     differences,
     quickened,
     record,
+    recorded_once,
     rewrite,
     started,
     terminal,
@@ -44,13 +44,7 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory):
-    """Return the record of the uninterrupted run of a configuration, trained once."""
-
-    @functools.cache
-    def run(overrides: tuple[str, ...]) -> dict[str, Any]:
-        return record(begin(overrides, tmp_path_factory.mktemp("uncut")))
-
-    return run
+    return recorded_once(tmp_path_factory)
 
 
 def cut_at(root: Path, after: int = 11, overrides: tuple[str, ...] = PLAIN) -> Path:
@@ -276,6 +270,16 @@ def test_names_places_and_rows_may_change(tmp_path, runner, uncut):
     assert record(folder)["summary"] == whole["summary"]
     weights = {key: each for key, each in record(folder)["state"].items() if "window" not in key}
     assert weights == {key: each for key, each in whole["state"].items() if "window" not in key}
+
+
+def test_where_a_run_saves_matters_to_one_that_goes_back_there(tmp_path, runner):
+    """F15: the period of saving is then no harmless key."""
+    folder = cut_at(tmp_path, overrides=(*PLAIN, "trainer.on_nonfinite=rollback"))
+    words = ["resume", str(folder), "trainer.save_every=3steps"]
+    refused = runner(*words)
+    assert refused.code == 2
+    assert "\n    trainer.save_every: null -> 3steps" in refused.err
+    assert runner(*words, "resume.allow=[trainer.save_every]").code == 0
 
 
 @pytest.mark.parametrize(

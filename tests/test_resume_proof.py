@@ -46,7 +46,7 @@ RICH = (*SHORT, "architecture.hidden=[8]", "trainer.batch_size=128", "trainer.ep
         "clipping=norm", "clipping.norm.limit=0.5", "augmentation=[flip_crop,noise]",
         "augmentation.flip_crop.padding=1", "hooks=weight_norm", "hooks.weight_norm.every=5steps",
         "averaging=ema", "averaging.decay=0.5", "optimizer=adam", "optimizer.lr=1",
-        "metrics=[standard,calibration]")  # fmt: skip
+        "metrics=[standard,calibration]", "probes.every=6steps")  # fmt: skip
 # Slots in an object of torch's, in two precisions; a stopping rule with another memory, by which
 # the run stops at its second evaluation.
 TORCH = (*SHORT, "architecture.hidden=[8]", "dataset=wine", "trainer.batch_size=16",
@@ -77,9 +77,6 @@ PARTS = ["format", "step", "state", "state.step", "state.seen", "state.ended", "
          "state.slots", "state.averages", "state.schedule", "state.stopping", "state.best",
          "state.window", "state.skipped", "state.unmoved", "state.rollbacks", "logs", "seconds",
          "config", "fingerprint", "started"]  # fmt: skip
-# An anchor is a whole checkpoint; these are taken from the run that goes back to it.
-UNUSED = [("anchor", "config"), ("anchor", "fingerprint"), ("anchor", "started"),
-          ("anchor", "seconds"), ("anchor", "state", "rollbacks")]  # fmt: skip
 SLOW = [("rich", "config"), ("torch", "config"), ("torch", "state.slots"), ("rollback", "anchor")]
 PROVEN = [*(("rich", part) for part in PARTS), ("torch", "state.slots"),
           ("torch", "state.stopping"), ("torch", "config"), ("rollback", "anchor")]  # fmt: skip
@@ -194,10 +191,7 @@ def proven(dead: Dead, case: Case, part: str) -> list[Fate]:
         seen = [part for part in found if found[part] != dead.expected[part]]
         return seen + ([] if said == dead.said else ["said"])
 
-    def wanted(place: Place) -> bool:
-        return part_of(place) == part and not any(place[: len(each)] == each for each in UNUSED)
-
-    return list(fates(dead.content, dead.fresh, noticed, wanted))
+    return list(fates(dead.content, dead.fresh, noticed, lambda place: part_of(place) == part))
 
 
 def excused(fate: Fate) -> bool:

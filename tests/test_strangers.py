@@ -682,12 +682,14 @@ def test_a_secret_is_no_name(runner, monkeypatch, value: str) -> None:
     assert re.fullmatch(r"\d{4}-job4711-\w{4}", directory.runs(Path("outputs"))[0].name)
 
 
-def test_a_secret_that_is_typed_is_warned_of(runner) -> None:
+@pytest.mark.parametrize("words", [QUICK, ("resume", "last")], ids=["train", "resume"])
+def test_a_secret_that_is_typed_is_warned_of(runner, words) -> None:
     """F43: it is recorded as it was typed."""
-    done = runner(*QUICK, "name=ghp_0123456789abcdef")
+    assert runner(*QUICK).code == 0
+    done = runner(*words, "name=ghp_0123456789abcdef")
     assert done.code == 0
     assert "warning: name: looks like a secret, and what is typed is recorded" in done.err
-    assert runner(*QUICK, "name=harmless").err == ""
+    assert runner(*words, "name=harmless").err == ""
 
 
 @pytest.fixture(autouse=True)

@@ -24,14 +24,7 @@ def measures(
     chosen: dict[str, Metric] = {
         key: build(node, data.task, data.outputs) for key, node in settings.metrics.items()
     }
-
-    def judged(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and classes, or numbers in the data's own units."""
-        if data.task == "regression":
-            return fitted.targets.invert(outputs), fitted.targets.invert(targets)
-        logits = output.logits(outputs)
-        one = (logits.shape[1], data.outputs) == (1, 2)  # log odds of the second class
-        return torch.cat([torch.zeros_like(logits), logits], 1) if one else logits, targets
+    judged = judging(data, output, fitted)
 
     def totals(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         scores, truth = judged(outputs, targets)
@@ -54,6 +47,21 @@ def measures(
 
     higher = frozenset(name for metric in chosen.values() for name in metric.higher_is_better)
     return Metrics(totals, read), higher
+
+
+def judging(
+    data: Data, output: Output, fitted: Fitted
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return `judged(outputs, targets)`: logits and classes, or numbers in the data's own units."""
+
+    def judged(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if data.task == "regression":
+            return fitted.targets.invert(outputs), fitted.targets.invert(targets)
+        logits = output.logits(outputs)
+        one = (logits.shape[1], data.outputs) == (1, 2)  # log odds of the second class
+        return torch.cat([torch.zeros_like(logits), logits], 1) if one else logits, targets
+
+    return judged
 
 
 def blending(data: Data, output: Output) -> Callable[[Tensor, Tensor], Tensor]:

@@ -27,6 +27,7 @@ from runner.components.normalization.batchwise import populating, populations
 from runner.components.optimizer.kind import Optimizer
 from runner.components.optimizer.torch_adapter import by_torch
 from runner.components.output import Output
+from runner.components.probes import Probes
 from runner.components.regularizer import Regularizer
 from runner.components.sampler import Sampler, single
 from runner.components.schedule import Schedule
@@ -73,6 +74,7 @@ class Run:
     averaging: Averaging
     schedule: Schedule
     stopping: Stopping
+    probes: Probes
     clock: Clock
     goal: str
     sign: float
@@ -150,11 +152,12 @@ class Run:
 
     def measure(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the same, and what is no single number, such as a confusion matrix."""
-        batches = feed.in_order(
-            *self.prepared.splits[split], self.settings.trainer.evaluation_batch_size
-        )
-        outcomes = self.predict(batches)
-        return evaluation.measure(outcomes, self.metrics)
+        return evaluation.measure(self.outcomes(split), self.metrics)
+
+    def outcomes(self, split: str) -> list[Outcome]:
+        """Return loss, outputs and targets of a whole split, in blocks."""
+        size = self.settings.trainer.evaluation_batch_size
+        return self.predict(feed.in_order(*self.prepared.splits[split], size))
 
     def collect(self) -> None:
         """Show the whole training set to layers that normalize by it."""
@@ -218,6 +221,7 @@ def assemble(settings: Settings) -> Run:
         averaging=build(settings.averaging, clock=clock),
         schedule=build(settings.schedule, clock.total, clock=clock),
         stopping=build(settings.stopping),
+        probes=build(settings.probes, clock=clock),
         clock=clock,
         goal="",
         sign=1.0,

@@ -121,4 +121,5 @@ class Settings:
     schedule: Annotated[Node, "schedule"]
     averaging: Annotated[Node, "averaging"]
     stopping: Annotated[Node, "stopping"]
+    probes: Annotated[Node, "probes"]
     hooks: dict[str, Annotated[Node, "hooks"]]

@@ -27,6 +27,7 @@ VERBS = {
     "evaluate": "measure a run's best weights again",
     "runs": "list runs, newest first",
     "diff": "show what differs between two runs",
+    "diagnose": "say what is wrong with a run, on what evidence, and what to type",
     "report": "print a sweep's table, finished or running, and draw its figures",
     "list": "list the groups, or the options of one",
     "show": "print the composed and checked configuration",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
@@ -121,6 +121,12 @@ def here(overrides: list[str]) -> dict[str, str]:
             [f"{key}: a recorded run takes only {', '.join(known)}" for key in wrong]
         )
     return given
+
+
+def warn_of_secrets(words: Iterable[str]) -> None:
+    """Print a warning for each word that is recorded and looks like a secret."""
+    for warning in secrets.typed(words):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def trusted(options: argparse.Namespace, defaults: Mapping[str, Any]) -> list[str]:

@@ -1,13 +1,16 @@
-"""Report on a sweep, finished or running: its table, results.csv, figures. Or on a single run.
+"""Report on a sweep, finished or running: its table, results.csv, figures. Or on a single run: its
+results and a page, report.html, that shows all there is of it.
 
 runner report outputs/default/rates
 runner report last --figures        and curves of the means for TensorBoard
 runner report rates --latex         a table to paste (booktabs)
 runner report rates --csv           the same in full precision
+runner report last                  a run: verdicts, curves, layers, mistakes, what was changed
 
 Seeds are folded: mean ± standard deviation (n - 1 degrees of freedom) over the finished jobs that
 differ in nothing else. `*` marks the best configuration; one of which a job diverged or failed is
 never the best. `~` are numbers so far. results.csv in the sweep's directory has a row for each job.
+A run's page is a single file that loads nothing; for it the extra `reports` has to be installed.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ import sys
 from pathlib import Path
 
 from runner.cli.configure import output_root
-from runner.foundation.errors import Misconfigured, printable
+from runner.foundation.errors import Misconfigured, Unwritable, printable
 from runner.foundation.files import refuse_links
 from runner.recording import directory
 from runner.recording.console import Terminal
-from runner.reports import curves, figures, folding, results, sweep, table, tensorboard
+from runner.reports import curves, figures, folding, page, results, sweep, table, tensorboard
 from runner.reports import run as run_report
 
 
@@ -90,9 +93,49 @@ def _run(folder: Path, options: argparse.Namespace, terminal: Terminal) -> int:
     if options.latex or options.csv:
         raise Misconfigured(f"{folder} is a single run: --latex and --csv are tables of sweeps")
     run_report.summarize(folder, terminal)
+    if problem := _paged(folder, terminal):
+        print(problem, file=sys.stderr)
     if options.figures:
         _written(figures.draw_run(folder, run_report.objective(folder)), options)
     return 0
+
+
+def _paged(folder: Path, terminal: Terminal) -> str:
+    """Write the run's page; say why there is none, if so: what is printed is worth having alone."""
+    if lacking := page.missing():
+        return lacking
+    try:
+        refuse_links(folder)
+        terminal.line(f"page    {page.write(folder, _defaults(folder))}")
+    except (Misconfigured, Unwritable) as error:
+        return f"warning: no page: {error}"
+    return ""
+
+
+def _defaults(folder: Path) -> page.Defaults | None:
+    """Compose what a run would be if nothing but its options had been chosen.
+
+    None where they are no more to be had.
+    """
+    from runner import compose
+
+    asked = directory.asked(folder)
+    folders = [path for each in asked.get("config_dirs", []) if (path := Path(each)).is_dir()]
+    usual = compose.compose([])
+    chosen = page.chosen(folder, usual.choices)
+    words = [f"{key}={_word(value)}" for key, value in chosen.items()
+             if value != usual.choices.get(key)]  # fmt: skip
+    try:
+        composer = compose.Composer(folders, several=[*chosen])
+        composition, problems = composer.compose(words)
+    except Misconfigured:
+        return None
+    return None if problems else page.Defaults(usual.choices, composition.record)
+
+
+def _word(value: str | list[str] | None) -> str:
+    """Return options of a group as they are typed."""
+    return f"[{','.join(value)}]" if isinstance(value, list) else value or "null"
 
 
 def _written(paths: list[Path], options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from runner.cli import continuing
-from runner.cli.configure import add_run, here, machine, output_root, trusted
+from runner.cli.configure import add_run, here, machine, output_root, trusted, warn_of_secrets
 from runner.cli.reopen import asked_again
 from runner.foundation.errors import Misconfigured
 from runner.foundation.files import read_yaml
@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Read the record, assemble as then, continue from the newest checkpoint."""
     from runner.training.signals import leaving
 
+    warn_of_secrets(options.overrides)
     with leaving():
         about, words = continuing.apart(options.overrides, continuing.ALLOW)
         root, words = _root(words)

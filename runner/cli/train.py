@@ -10,14 +10,12 @@ runner run_dir=runs/a resume=auto        in this directory; given again, goes on
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.cli import continuing
-from runner.cli.configure import add_configuration, configured
-from runner.foundation import secrets
+from runner.cli.configure import add_configuration, configured, warn_of_secrets
 from runner.foundation.errors import Misconfigured
 
 OF_SWEEPS = {"--dry-run": "print the jobs of a sweep and what they would take; record nothing",
@@ -34,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="a sweep: run every combination of values"
     )
+    parser.add_argument("--verbose", action="store_true", help="at the end, every verdict")
     for flag, text in OF_SWEEPS.items():
         parser.add_argument(flag, action="store_true", help=text)
 
@@ -42,8 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Check, assemble, train."""
     from runner.training.signals import leaving
 
-    for warning in secrets.typed(options.overrides):
-        print(f"warning: {warning}", file=sys.stderr)
+    warn_of_secrets(options.overrides)
     if options.multirun:
         from runner.cli import sweep
 
@@ -59,24 +57,25 @@ def run(options: argparse.Namespace) -> int:
         from runner.execution.launch import announce, launch, named
         from runner.recording.console import Terminal
 
+        terminal = Terminal(verbose=options.verbose)
         if (folder := continuing.found(about)) is not None:
-            _go_on(folder, composition, request, about)
+            _go_on(folder, composition, request, about, terminal)
             return 0
-        terminal = Terminal()
         assembled = settled(settings, terminal.line)
         announce(assembled, named(request.choices, request.overrides), terminal)
         launch(assembled, request, terminal, about.run_dir)
     return 0
 
 
-def _go_on(folder: Path, composition: Any, request: Any, about: continuing.About) -> None:
+def _go_on(
+    folder: Path, composition: Any, request: Any, about: continuing.About, terminal: Any
+) -> None:
     """Continue the run of this very command."""
     from runner import config
     from runner.assemble.settings import Settings
     from runner.execution.launch import resume
-    from runner.recording.console import Terminal
 
     kept = continuing.decided(composition.config, folder)
     settings = config.check({**composition.config, **kept}, Settings, trust=request.trust)
     request = replace(request, config={**request.config, **kept})
-    resume(settings, folder, Terminal(), request, about.allow)
+    resume(settings, folder, terminal, request, about.allow)

@@ -107,9 +107,10 @@ def conditioning(x: Tensor) -> dict[str, float]:
     """
     rows = x.flatten(1).double()
     rows = rows - rows.mean(0)
-    values = torch.linalg.svdvals(rows)
-    values = values[values > values[0] * 1e-6] if len(values) and values[0] > 0 else values[:0]
-    return {"input_condition": float((values[0] / values[-1]) ** 2)} if len(values) else {}
+    wide = rows.shape[1] > len(rows)
+    values = torch.linalg.eigvalsh(rows @ rows.T if wide else rows.T @ rows)  # ascending
+    values = values[values > values[-1] * 1e-12] if values[-1] > 0 else values[:0]
+    return {"input_condition": float(values[-1] / values[0])} if len(values) else {}
 
 
 def _dot(a: Tensors, b: Tensors) -> Tensor:

@@ -23,7 +23,8 @@ class Layer(NamedTuple):
     @property
     def weight(self) -> Tensor:
         """Return its weights, units first."""
-        weight: Tensor = self.layer.weight  # type: ignore[assignment]
+        weight = self.layer.weight
+        assert isinstance(weight, Tensor), "such are the layers that are looked at"
         return weight
 
     @property

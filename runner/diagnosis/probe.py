@@ -31,6 +31,7 @@ from runner.components.dropout import Dropout
 from runner.diagnosis.layers import FLAT, Layer, layers, slopes, tails
 from runner.training.step import wide
 
+MOST = 2**19  # numbers of a layer's activations; of more, rows are taken evenly
 Loss = Callable[[Tensor, Tensor], Tensor]
 Numbers = dict[str, float]
 
@@ -113,15 +114,21 @@ def _watching(watched: Sequence[Layer]) -> Iterator[dict[str, tuple[Tensor, Tens
 
 
 def _numbers(each: Layer, seen: Seen, of_weights: Tensor | None) -> dict[str, Tensor]:
-    z, a, gradient = seen
+    apart = max(1, seen.z.numel() // MOST)
+    z, a, gradient = seen.z[::apart], seen.a[::apart], seen.gradient
     weight = each.weight
-    numbers = {"mean": a.mean(), "std": a.std(correction=0), "zero": (a == 0).double().mean()}
+    variance, mean = torch.var_mean(a, correction=0)
+    numbers = {"mean": mean, "std": variance.sqrt(), "zero": (a == 0).sum() / a.numel()}
     if each.activation is not None and (slope := slopes(each.activation, z)) is not None:
         flat = slope.abs() < FLAT * tails(each.activation).slope
-        of_units = flat.movedim(each.axis, 0).flatten(1)  # (D, B ...)
-        numbers |= {"flat": flat.double().mean(), "dead": of_units.all(1).double().mean()}
+        of_units = flat.movedim(each.axis, 0).flatten(1).sum(1)  # (D,)
+        count = flat.numel() // len(of_units)
+        numbers |= {
+            "flat": of_units.sum() / flat.numel(),
+            "dead": (of_units == count).double().mean(),
+        }
     if gradient is not None:
-        numbers["gradient"] = len(z) * _rms(gradient)
+        numbers["gradient"] = len(gradient) * _rms(gradient)
     by_unit = weight.flatten(1)
     numbers |= {"weight": _rms(weight), "spread": _rms(by_unit - by_unit.mean(0))}
     if of_weights is not None:
@@ -130,7 +137,7 @@ def _numbers(each: Layer, seen: Seen, of_weights: Tensor | None) -> dict[str, Te
 
 
 def _rms(tensor: Tensor) -> Tensor:
-    return tensor.double().square().mean().sqrt()
+    return tensor.norm() / tensor.numel() ** 0.5
 
 
 def _on_host(rows: dict[str, dict[str, Tensor]]) -> dict[str, Numbers]:

@@ -22,6 +22,7 @@ from runner.assemble.ways import Way, remember_compiled
 from runner.execution.execute import CHECKPOINT_PARTS, Part, describe, execute
 from runner.execution.jobs import Listening, Member, Record, Report, is_done
 from runner.execution.lanes import PARTS, Batch, Lane
+from runner.execution.probing import Probing
 from runner.foundation import remembered
 from runner.foundation.errors import Interrupted, RunnerError, no_exit
 from runner.foundation.files import read_json, write_json
@@ -141,7 +142,7 @@ class _Batch:
         by_id = {each.id: each for each in held if each}
 
         def ended(lane: Lane, result: dict[str, Any] | RunnerError) -> None:
-            self.record.ended(by_id[lane.id], result, batch.stack.step)
+            self.record.ended(by_id[lane.id], result, batch.results[lane.id]["step"])
 
         def told(lane: Lane, step: int, row: Row) -> None:
             self.record.told(by_id[lane.id], step, batch.total, row)
@@ -203,7 +204,8 @@ class _Batch:
             describe(run, recorder)
         else:
             recorder.stopwatch.before = content["jobs"][member.id]["seconds"]
-        return Lane(member.id, run, recorder, run.schedule.init(), run.stopping.init())
+        probing = Probing(run, recorder)
+        return Lane(member.id, run, recorder, run.schedule.init(), run.stopping.init(), probing)
 
     def alone(self, member: Member, reason: str = "") -> None:
         """Train one job as a run of its own."""

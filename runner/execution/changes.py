@@ -13,11 +13,12 @@ from runner.foundation.files import flat
 
 # What no result depends on: names, places, what is written beside, and when.
 FREE = {"name", "output_root", "tensorboard", "summary", "trainer.save_every", "trainer.log_every",
-        "dataset.root", "dataset.download"}  # fmt: skip
+        "dataset.root", "dataset.download", "probes"}  # fmt: skip
 MACHINE = {"threads", "device", "compile"}  # bits alone depend on them; the fingerprint tells
 LENGTH = ("trainer.epochs", "trainer.steps", "trainer.samples", "trainer.minutes")
 # What runs did before there was a choice, and have not recorded.
-ONCE: dict[str, Any] = {"compile": False, "trainer.on_nonfinite": "stop"}
+ONCE: dict[str, Any] = {"compile": False, "trainer.on_nonfinite": "stop",
+                        "probes": {"_target_": "runner.components.probes.none"}}  # fmt: skip
 _LONGEST = 60  # characters of a value that is shown
 
 
@@ -41,9 +42,16 @@ def between(then: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def of_results(changes: Changes) -> Changes:
-    """Return the changes that results depend on, beyond the last bits."""
-    return {key: pair for key, pair in changes.items() if key not in FREE | MACHINE}
+def free(config: Mapping[str, Any]) -> set[str]:
+    """Return the keys that no result depends on; a run that rolls back goes to where it saved."""
+    rolls_back = config.get("trainer.on_nonfinite") == "rollback"
+    return FREE - {"trainer.save_every"} if rolls_back else FREE
+
+
+def of_results(changes: Changes, config: Mapping[str, Any]) -> Changes:
+    """Return the changes that results of this configuration depend on, beyond the last bits."""
+    ours = free(config) | MACHINE
+    return {key: pair for key, pair in changes.items() if not is_allowed(key, ours)}
 
 
 def is_allowed(key: str, allow: Iterable[str]) -> bool:
@@ -64,6 +72,11 @@ class Asked:
     packed: Mapping[str, Any]
     changes: Changes
 
+    @property
+    def of_results(self) -> Changes:
+        """Return the changes that results depend on."""
+        return of_results(self.changes, self.config)
+
     def refuse(self, name: str, why_not_longer: str) -> None:
         """Raise `Misconfigured` with every change that changes the result and is not allowed.
 
@@ -71,7 +84,7 @@ class Asked:
         """
         refused = {
             key: pair
-            for key, pair in of_results(self.changes).items()
+            for key, pair in self.of_results.items()
             if not is_allowed(key, self.allow) and (key not in LENGTH or why_not_longer)
         }
         if not refused:

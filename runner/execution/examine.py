@@ -48,7 +48,7 @@ def examined(
         began, own = content.get("started"), status.get("started")
         if None in (began, own) or began == own:
             return ""
-        differs = of_results(between(plain(content.get("config", {})), recorded))
+        differs = of_results(between(plain(content.get("config", {})), recorded), recorded)
         return _of_another(began, told(differs))
 
     packed = checkpoints.load(
@@ -102,9 +102,9 @@ def is_over(
     try:
         asked = examined(folder, settings, config, allow, lambda text: None)
     except UnusableCheckpoint:
-        recorded = plain(read_yaml(folder / directory.CONFIG))
-        return not of_results(between(recorded, plain(config)))
-    if not (changes := of_results(asked.changes)):
+        recorded, now = plain(read_yaml(folder / directory.CONFIG)), plain(config)
+        return not of_results(between(recorded, now), now)
+    if not (changes := asked.of_results):
         return True
     refuse(asked, str(folder))
     if not any(key in LENGTH or is_allowed(key, ["stopping"]) for key in changes):

@@ -6,27 +6,29 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from runner.assemble.fingerprint import fingerprint
 from runner.assemble.run import Run
 from runner.components.dataset.data import SPLITS
-from runner.execution.changes import plain
+from runner.execution import worst
 from runner.execution.divergence import NotFinite, noting, refuse_nonfinite
 from runner.execution.hooks import advancing, measuring
-from runner.execution.rollback import after_divergence
+from runner.execution.introducing import introduce
+from runner.execution.probing import Probing
+from runner.execution.record import origin
+from runner.execution.rollback import after_divergence, anchored
 from runner.execution.saving import Saving
 from runner.foundation.durations import minutes
 from runner.foundation.errors import Interrupted, Unwritable
-from runner.foundation.files import read_yaml
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
 from runner.recording.recorder import Recorder
-from runner.training import checkpoints
+from runner.training import checkpoints, evaluation
 from runner.training.loop import Hook, Row, train
 from runner.training.signals import Waiting, before_leaving, deferred
 from runner.training.state import State
@@ -91,9 +93,12 @@ def _trained(
     ):
         saver = _Saver(state, recorder, run, part, saving)
         if packed is not None:
-            state.anchor = packed.get("anchor", packed) if saver.rolls_back else None
+            state.anchor = anchored(packed.get("anchor", packed)) if saver.rolls_back else None
         if packed is None:
             describe(run, recorder)
+        probing = Probing(run, recorder)
+        probing.begin(state.model, state.step)
+        if packed is None:
             saver.anchor()
         if part is None and (packed is None or saver.differs(packed)):
             saver.save()  # a job that is killed before its first save starts again
@@ -103,6 +108,7 @@ def _trained(
             hooks = [
                 *measuring(run, recorder.stopwatch),
                 Hook(1, recorder.record),
+                *probing.hooks(),
                 *saver.hooks(waiting),
             ]
             recorder.start(run.clock.total, state, bool(len(run.data.splits["valid"])))
@@ -144,6 +150,7 @@ def describe(run: Run, recorder: Recorder) -> None:
             "parameters": run.parameters(),
             "decided": decided(run.decided),
         },
+        introduce=partial(introduce, run),
     )  # fmt: skip
 
 
@@ -163,7 +170,12 @@ def finish(
     state.restore_best()
     run.settle()
     splits = [name for name in SPLITS if len(run.data.splits[name])]
-    measured = {name: run.measure(name) for name in splits}
+    measured, lost = {}, []
+    for name in splits:
+        outcomes = run.outcomes(name)
+        measured[name] = evaluation.measure(outcomes, run.metrics)
+        if name == worst.looked_at(run):
+            lost = worst.keep(run, name, outcomes, recorder, state.step)
     results = {name: numbers for name, (numbers, _) in measured.items()}
     larger = {name: others for name, (_, others) in measured.items() if others}
     summary = {
@@ -183,7 +195,9 @@ def finish(
         "parameters": run.parameters(),
         "device": str(run.device),
     }
-    return recorder.finish(summary, results.get("test", {}), state.step, unsaved)
+    return recorder.finish(
+        summary, results.get("test", {}), state.step, lambda: [*lost, *unsaved()]
+    )
 
 
 class _Saver:
@@ -199,17 +213,13 @@ class _Saver:
         if self.period is not None:
             clock = minutes(self.period)
             self.seconds = None if clock is None else 60 * clock
-        self.known = {
-            "started": directory.status(recorder.folder).get("started"),
-            "config": plain(read_yaml(recorder.folder / directory.CONFIG)),
-            "fingerprint": fingerprint(run),
-        }
+        self.known = origin(run, recorder.folder)
         self.rolls_back = self.trainer.on_nonfinite == "rollback"
 
     def anchor(self) -> None:
         """Let this step be the one to go back to, if the run may."""
         if self.rolls_back:
-            self.state.anchor = self._content()
+            self.state.anchor = anchored(self._content())
 
     def _content(self) -> dict[str, Any]:
         refuse_nonfinite(self.state, self.trainer.skips)

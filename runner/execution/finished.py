@@ -10,13 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.assemble.facts import facts
 from runner.assemble.fold import folded
 from runner.assemble.run import Run, assemble
 from runner.assemble.settings import Settings
 from runner.components.dataset.data import SPLITS, Data
+from runner.components.probes import Probes
 from runner.execution.kept import packed_of
+from runner.execution.probing import look
 from runner.foundation.files import read_json, read_yaml
 from runner.recording import directory
+
+ROWS = 128  # that a run is looked at with which had no probes
 
 
 @dataclass
@@ -63,6 +68,17 @@ class Finished:
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Return loss and metrics of every split that is not empty."""
         return {name: self.run.evaluate(name) for name in SPLITS if len(self.data.splits[name])}
+
+
+def afterwards(
+    settings: Settings, folder: Path, warn: Callable[[str], None]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the facts of a run, and looks at it untrained and as its last checkpoint has it."""
+    run, probes = assemble(settings), Probes("light", rows=ROWS)
+    state = run.state()
+    known, first = facts(run), look(run, run.model, 0, probes)[0]
+    state.unpack(packed_of(folder, state, warn))
+    return known, [first, look(run, run.model, state.step, probes)[0]]
 
 
 def finished(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,6 +20,13 @@ from runner.training.state import Outcome, State
 from runner.training.step import Step
 
 Call = Callable[[State, Row], bool | None]
+
+
+class Judged(Protocol):
+    """What has the memory of a schedule and of a stopping rule: a run's state, or a lane."""
+
+    schedule: dict[str, Any]
+    stopping: dict[str, Any]
 
 
 def periods(run: Run) -> tuple[int, int]:
@@ -79,7 +87,38 @@ def _deadline(run: Run, stopwatch: Stopwatch) -> list[Hook]:
 
 def factor_at(run: Run, state: State, step: int) -> float:
     """Return the factor on the learning rate for the update after `step`: rollbacks halve it."""
-    return run.schedule.at(step, state.schedule) * 0.5**state.rollbacks
+    return scheduled(run, state, step) * 0.5**state.rollbacks
+
+
+def scheduled(run: Run, judged: Judged, step: int) -> float:
+    """Return the schedule's factor for the update after `step`; raises `RunnerError` without."""
+    try:
+        return run.schedule.at(step, judged.schedule)
+    except (Exception, SystemExit) as error:  # whatever the user's own code does
+        raise _failed("schedule", step, error) from error
+
+
+def is_stopped(run: Run, judged: Judged, row: Row, value: float) -> bool:
+    """Tell the schedule of an evaluation, and ask the stopping rule whether that was the last.
+
+    Raises `Misconfigured` for what they say against their configuration, else `RunnerError`.
+    """
+    asked = "schedule"
+    try:
+        judged.schedule = run.schedule.observe(judged.schedule, row, value)
+        asked = "stopping"
+        judged.stopping, stop = run.stopping.observe(judged.stopping, row, value)
+    except ValueError as error:
+        raise Misconfigured(str(error)) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(asked, row["step"], error) from error
+    return bool(stop)
+
+
+def _failed(key: str, step: int, error: BaseException) -> RunnerError:
+    """Return what to tell of a component that failed on the way, most likely the user's own."""
+    where = f"{key} failed at step {step}"
+    return RunnerError(f"{where}: {error!r}; the traceback is in error.txt")
 
 
 def _measure(run: Run, stopwatch: Stopwatch) -> Call:
@@ -143,12 +182,7 @@ def _judge(run: Run) -> Call:
             state.consider(value)
         if state.ended:  # by the clock, at a step whose gradient need not have been measured
             return False
-        try:
-            state.schedule = run.schedule.observe(state.schedule, row, value)
-            state.stopping, stop = run.stopping.observe(state.stopping, row, value)
-        except ValueError as error:
-            raise Misconfigured(str(error)) from error
-        return bool(stop)
+        return is_stopped(run, state, row, value)
 
     return judge
 
@@ -169,8 +203,7 @@ def _own(run: Run, stopwatch: Stopwatch) -> list[Hook]:
                 with evaluation.evaluating(state.model, gradients=True):
                     measured = {name: _number(value) for name, value in measure(state).items()}
             except Exception as error:  # whatever the user's own code does
-                where = f"{key} failed at step {state.step}"
-                raise RunnerError(f"{where}: {error!r}; the traceback is in error.txt") from error
+                raise _failed(key, state.step, error) from error
             if taken := set(measured) & set(row):
                 raise Misconfigured(f"{key}: '{min(taken)}' is measured already; use another name")
             row |= measured

@@ -12,6 +12,7 @@ from typing import Any
 from runner.assemble.run import Run
 from runner.assemble.settings import Settings
 from runner.execution.launch import Request
+from runner.execution.probing import diagnosed
 from runner.execution.record import known
 from runner.foundation import secrets
 from runner.foundation.errors import BadData, Diverged, Interrupted, RunnerError
@@ -64,7 +65,7 @@ class Record:
         if not afresh and (recorded := old.get("data", data)) != data:
             raise BadData(f"{folder}: data hash differs: recorded {recorded}, found {data}")
         if afresh:
-            for left in (directory.METRICS, directory.SUMMARY, "events.out.tfevents.*"):
+            for left in (*directory.LOGS, directory.SUMMARY, directory.DIAGNOSIS):
                 for path in folder.glob(left):
                     path.unlink()
         (folder / directory.ERROR).unlink(missing_ok=True)
@@ -122,6 +123,7 @@ class Record:
         status = {**old, "id": member.id, "batch": self.folder.name, "state": state, "step": step,
                   "exit_code": code, **({"message": str(error)} if error else {})}  # fmt: skip
         write_json(member.folder / directory.STATUS, status, sync=False)
+        diagnosed(member.folder, lambda text: self.warn(member, text))
         self.report({"job": member.id, "state": state, "step": step, "message": str(error or ""),
                      **outcome(summary)})  # fmt: skip
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from runner.assemble.run import Run
 from runner.execution.divergence import (
@@ -16,6 +17,8 @@ from runner.execution.divergence import (
     refuse_losses,
     refuse_standstill,
 )
+from runner.execution.probing import Probing
+from runner.foundation.errors import Diverged, RunnerError
 from runner.recording.recorder import Recorder
 from runner.training.lanes import Lanes, Tensors
 from runner.training.loop import Row
@@ -31,6 +34,7 @@ class Lane:
     recorder: Recorder
     schedule: dict[str, Any]
     stopping: dict[str, Any]
+    probing: Probing
     best: Best = field(default_factory=Best)  # its weights stand in the stack of all
 
 
@@ -57,14 +61,19 @@ def unsound(
     return None
 
 
+def model_of(stack: Lanes, at: int, lane: Lane) -> nn.Module:
+    """Return the model of one lane, with the weights it has in the stack."""
+    held = {**stack.weights, **stack.buffers}
+    with torch.no_grad():
+        for name, tensor in lane.run.model.state_dict(keep_vars=True).items():
+            tensor.copy_(held[name][at])
+    return lane.run.model
+
+
 def state_of(stack: Lanes, best: Tensors, at: int, lane: Lane) -> State:
     """Return one lane as the state of a run, in that run's own model; `best` are weights of all."""
-    state = lane.run.state()
+    state, own = lane.run.state(), model_of(stack, at, lane).state_dict()
     with torch.no_grad():
-        held = {**stack.weights, **stack.buffers}
-        own = lane.run.model.state_dict(keep_vars=True)
-        for name, tensor in own.items():
-            tensor.copy_(held[name][at])
         for mine, stacked in ((state.slots, stack.slots), (state.averages, stack.averages)):
             for name, tensors in mine.items():
                 for tensor, lanes in zip(tensors, stacked[name], strict=True):
@@ -75,6 +84,23 @@ def state_of(stack: Lanes, best: Tensors, at: int, lane: Lane) -> State:
     if state.best.step:
         state.best.weights = on_host({name: best[name][at] for name in own})
     return state
+
+
+def final(lane: Lane, state: State, result: object) -> dict[str, Any]:
+    """Return what a checkpoint of many lanes holds of a job that has ended."""
+    return {"step": state.step, "best": [lane.best.value, lane.best.step, lane.best.averaged],
+            "weights": on_host(dict(lane.run.model.state_dict())),
+            "failure": str(result) if isinstance(result, RunnerError) else None,
+            "diverged": isinstance(result, Diverged)}  # fmt: skip
+
+
+def unpack(lane: Lane, known: dict[str, Any]) -> None:
+    """Take back what a checkpoint holds of a job; raises `LookupError` if that is not all."""
+    for begun, part in ((lane.schedule, "schedule"), (lane.stopping, "stopping")):
+        if absent := begun.keys() - known[part].keys():
+            raise LookupError(f"{', '.join(sorted(absent))} of {lane.id}")
+    lane.schedule, lane.stopping = known["schedule"], known["stopping"]
+    lane.best = Best(*known["best"])
 
 
 def packed(lane: Lane) -> dict[str, Any]:

@@ -15,18 +15,12 @@ from torch import Tensor
 from runner.assemble.lanes import Together
 from runner.execution.divergence import NotFinite, diverged, refuse_weights
 from runner.execution.execute import finish
-from runner.execution.hooks import periods
+from runner.execution.hooks import is_stopped, periods, scheduled
 from runner.execution.jobs import TOLD
-from runner.execution.lane import Lane, of_lane, packed, state_of, unsound
+from runner.execution.lane import Lane, final, model_of, of_lane, packed, state_of, unpack, unsound
 from runner.execution.replay import cause_of
 from runner.execution.saving import Saving
-from runner.foundation.errors import (
-    Diverged,
-    Interrupted,
-    Misconfigured,
-    RunnerError,
-    UnusableCheckpoint,
-)
+from runner.foundation.errors import Interrupted, RunnerError, Unrecorded, UnusableCheckpoint
 from runner.training import feed
 from runner.training.evaluation import evaluating, measure, measure_lanes
 from runner.training.lanes import Step, Tensors, predicted
@@ -36,7 +30,6 @@ from runner.training.skipping import sound_ones
 from runner.training.state import Best, Outcome, on_host
 
 PARTS = ("step", "members", "lanes", "jobs", "results")
-
 
 Ended = Callable[[Lane, dict[str, Any] | RunnerError], None]
 Told = Callable[[Lane, int, Row], None]
@@ -61,6 +54,7 @@ class Batch:
         self.best: Tensors = {name: each.clone() for name, each in self._shown().items()}
         self.results: dict[str, Any] = {}  # of jobs that have ended
         self.over: list[tuple[Lane, dict[str, Any] | RunnerError]] = []  # and are not told yet
+        self.late: list[tuple[Lane, dict[str, Any] | RunnerError]] = []  # for they are not saved
         self.looked = time.monotonic()
         self.log, self.evaluate = periods(self.run)
         self.total = self.run.clock.total
@@ -72,12 +66,20 @@ class Batch:
         """
         step, batch = make(), self.together.batches()
         with self.saving, deferred() as waiting:
-            for lane in self._alive():
-                lane.recorder.start(self.total, self.stack)
+            for at, lane in enumerate(self.lanes):
+                if lane is not None:
+                    lane.probing.begin(model_of(self.stack, at, lane), self.stack.step)
+                    lane.recorder.start(self.total, self.stack)
             while self._alive() and self.stack.step < self.total:
-                due = self._due(self.stack.step + 1)
-                outcome = step(*batch(self.stack.step), self._factors(), due)
+                due, factors = self._due(self.stack.step + 1), self._factors()
+                if self.over:  # a schedule failed
+                    self._clocks(False)
+                    self._tell(ended)
+                    self._clocks(True)
+                    continue
+                outcome = step(*batch(self.stack.step), factors, due)
                 self.stack.window.append(outcome)
+                self._probe()
                 if due:
                     self._clocks(False)
                     if self._look(told):
@@ -85,7 +87,16 @@ class Batch:
                         if self._compacted():
                             step, batch = make(), self.together.batches()
                     self._clocks(True)
-                self._keep(waiting)
+                self._keep(waiting, ended)
+
+    def _probe(self) -> None:
+        """Look into jobs after this step; the last look at a job is where it ends."""
+        step = self.stack.step
+        for at, lane in enumerate(self.lanes):
+            if lane is not None and step < self.total and lane.probing.wants(step):
+                lane.recorder.stopwatch.rest()
+                lane.probing.after(model_of(self.stack, at, lane), step, False)
+                lane.recorder.stopwatch.go()
 
     def _clocks(self, running: bool) -> None:
         """Let every job's stopwatch run while it trains, and rest meanwhile."""
@@ -94,11 +105,20 @@ class Batch:
             (watch.go if running else watch.rest)()
 
     def _tell(self, ended: Ended) -> None:
-        """Save what is left of jobs that have ended, and only then call them so."""
+        """Save what is left of jobs that have ended, and only then call them so.
+
+        While that cannot be written the others train on. The last of all say what is missing.
+        """
+        self.late, self.over = [*self.late, *self.over], []
         self.save()
-        self.saving.wait()
-        while self.over:
-            ended(*self.over.pop(0))
+        if self._alive() and not self.saving.succeeds():
+            return
+        unsaved = self.saving.unsaved()
+        while self.late:
+            lane, result = self.late.pop(0)
+            if unsaved and not isinstance(result, RunnerError):
+                result = Unrecorded(unsaved, result)
+            ended(lane, result)
 
     def _due(self, done: int) -> bool:
         return done % self.log == 0 or done % self.evaluate == 0 or done == self.total
@@ -108,9 +128,17 @@ class Batch:
 
     def _factors(self) -> Tensor:
         """Return each lane's factor on its learning rate, (R,)."""
-        at = self.stack.step
-        factors = [lane.run.schedule.at(at, lane.schedule) if lane else 1.0 for lane in self.lanes]
+        factors = [self._factor(at, self.stack.step) for at in range(len(self.lanes))]
         return torch.tensor(factors, dtype=torch.float64, device=self.run.device)
+
+    def _factor(self, at: int, step: int) -> float:
+        """Return a lane's factor for the update after `step`; one that has none ends alone."""
+        lane = self.lanes[at]
+        try:
+            return scheduled(lane.run, lane, step) if lane else 1.0
+        except RunnerError as error:
+            self._end(at, error)
+            return 1.0
 
     def _look(self, told: Told) -> bool:
         """Measure, validate, judge and record; return whether lanes have ended."""
@@ -148,8 +176,7 @@ class Batch:
             row: Row = {"step": done, "epoch": done / self.run.clock.steps_per_epoch}
             row |= {f"train/{name}": value for name, value in numbers.items()}
             if lane is not None:
-                factor = lane.run.schedule.at(done - 1, lane.schedule)
-                row["lr"] = lane.run.optimizer.hyper["lr"] * factor
+                row["lr"] = lane.run.optimizer.hyper["lr"] * self._factor(at, done - 1)
             row |= {"gradient/norm": norms[at]} if norms else {}
             row |= {} if skips is None else {"train/skipped": int(skips[at][0])}
             rows.append(row)
@@ -168,11 +195,9 @@ class Batch:
             if lane.run.goal.startswith("valid/") and self._is_better(lane, value):
                 improved.append(at)
             try:
-                lane.schedule = lane.run.schedule.observe(lane.schedule, rows[at], value)
-                lane.stopping, stop = lane.run.stopping.observe(lane.stopping, rows[at], value)
-                stopped += [at] if stop else []
-            except ValueError as error:
-                self._end(at, Misconfigured(str(error)))
+                stopped += [at] if is_stopped(lane.run, lane, rows[at], value) else []
+            except RunnerError as error:
+                self._end(at, error)
         if improved:
             places = torch.tensor(improved, device=self.run.device)
             for name, each in self._shown().items():
@@ -213,6 +238,7 @@ class Batch:
             if error is not None:
                 raise error
             refuse_weights(lane.run.model.named_parameters(), state.step)
+            lane.probing.after(state.model, state.step, True)
             result = finish(lane.run, state, lane.recorder)
         except NotFinite as found:
             result = diverged(found, lane.run, lane.recorder.folder, cause_of(lane.run, found.step))
@@ -221,12 +247,7 @@ class Batch:
             result = failure
             state.restore_best()
         lane.recorder.close()
-        self.results[lane.id] = {
-            "step": state.step, "best": [lane.best.value, lane.best.step, lane.best.averaged],
-            "weights": on_host(dict(lane.run.model.state_dict())),
-            "failure": str(result) if isinstance(result, RunnerError) else None,
-            "diverged": isinstance(result, Diverged),
-        }  # fmt: skip
+        self.results[lane.id] = final(lane, state, result)
         self.over.append((lane, result))
 
     def _compacted(self) -> bool:
@@ -242,7 +263,7 @@ class Batch:
         self.lanes = [self.lanes[at] for at in places] + [None] * (len(padded) - len(places))
         return True
 
-    def _keep(self, waiting: Waiting) -> None:
+    def _keep(self, waiting: Waiting, ended: Ended) -> None:
         """Save in time, and save and leave when a signal came."""
         if waiting.number:
             self.save()
@@ -250,7 +271,7 @@ class Batch:
             raise Interrupted(waiting.number, f"saved step {self.stack.step}")
         if time.monotonic() - self.saving.time >= self.every:
             self._clocks(False)
-            self.save()
+            self._tell(ended) if self.late else self.save()
             self._clocks(True)
 
     def save(self) -> None:
@@ -296,9 +317,4 @@ class Batch:
         stack.window[:] = [Outcome(*(each.to(device) for each in row)) for row in content["window"]]
         self.results = content["results"]
         for lane in self._alive():
-            known = content["jobs"][lane.id]
-            for begun, part in ((lane.schedule, "schedule"), (lane.stopping, "stopping")):
-                if absent := begun.keys() - known[part].keys():
-                    raise LookupError(f"{', '.join(sorted(absent))} of {lane.id}")
-            lane.schedule, lane.stopping = known["schedule"], known["stopping"]
-            lane.best = Best(*known["best"])
+            unpack(lane, content["jobs"][lane.id])

@@ -21,15 +21,14 @@ from runner.assemble.summary import summarize
 from runner.components.dataset.data import SPLITS
 from runner.execution.changes import (
     Asked,
-    Changes,
     compared,
     is_allowed,
-    of_results,
     told,
 )
 from runner.execution.examine import examined, is_over, refuse
 from runner.execution.execute import execute
 from runner.execution.lengthening import revived
+from runner.execution.probing import diagnosed
 from runner.execution.record import known, take_over, yaml_of
 from runner.foundation import secrets
 from runner.foundation.durations import ENDLESS
@@ -54,6 +53,7 @@ from runner.foundation.files import (
 )
 from runner.recording import directory
 from runner.recording.console import Terminal, number
+from runner.reports import diagnosis
 from runner.training import checkpoints
 from runner.training.signals import before_leaving
 
@@ -118,7 +118,7 @@ def _cleaned(folder: Path, terminal: Terminal) -> None:
 
 def _emptied(folder: Path) -> None:
     """Remove the logs, which would go on otherwise."""
-    for name in (directory.METRICS, directory.TIMING, "events.out.tfevents.*"):
+    for name in directory.LOGS:
         for path in folder.glob(name):
             try:
                 path.unlink()
@@ -148,7 +148,7 @@ def resume(
         asked = examined(folder, settings, config, allow, terminal.warn)
         inexact, packed = refuse(asked, str(folder)), revived(asked)
         run = settled(settings, terminal.line)
-        _same_data(run, folder, asked.changes)
+        _same_data(run, folder, asked)
         _same_shapes(run, asked)
         inexact += differences(packed.get("fingerprint", {}), fingerprint(run))
         recorded = directory.asked(folder)
@@ -167,7 +167,7 @@ def resume(
         _perform(run, folder, terminal, packed)
 
 
-def _same_data(run: Run, folder: Path, changes: Changes) -> None:
+def _same_data(run: Run, folder: Path, asked: Asked) -> None:
     """Raise `BadData` if the data set is not the one the run was started with, nor a changed one.
 
     Then it is the one to be compared with from here on.
@@ -177,7 +177,7 @@ def _same_data(run: Run, folder: Path, changes: Changes) -> None:
     data = recorded.get("data", {})
     if data.get("checksum") in (None, found):
         return
-    if not any(is_allowed(key, ["dataset"]) for key in of_results(changes)):
+    if not any(is_allowed(key, ["dataset"]) for key in asked.of_results):
         raise BadData(f"{folder}: data hash differs: recorded {data['checksum']}, found {found}")
     write_json(path, {**recorded, "data": {**data, "checksum": found}})
 
@@ -188,7 +188,7 @@ def _same_shapes(run: Run, asked: Asked) -> None:
     try:
         run.begun.state.verify(asked.packed["state"])
     except UnusableCheckpoint as error:
-        changes = of_results(asked.changes)
+        changes = asked.of_results
         why = f"\n  {compared(changes)}" if changes else ""
         raise UnusableCheckpoint(f"{error}{why}") from error
 
@@ -235,6 +235,7 @@ def _noted(error: BaseException, folder: Path, terminal: Terminal) -> None:
     """Keep what ended a run as far as something can still be written; else the status stays."""
     with contextlib.suppress(Unwritable):
         note(error, folder)
+    diagnosed(folder, terminal.note)
     terminal.note(str(error))
 
 
@@ -265,6 +266,9 @@ def _report(run: Run, summary: Mapping[str, Any], folder: Path, terminal: Termin
         terminal.line(
             f"ended early, {run.clock.total - summary['steps']:,} steps before the budget"
         )
+    verdicts = diagnosed(folder, terminal.warn, "finished")
+    for line in diagnosis.lines(verdicts, folder, terminal.verbose):
+        terminal.line(line, "yellow")
     terminal.line(f"run     {folder}")
     terminal.line(f"curves  tensorboard --logdir {folder.parent.parent}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from runner.assemble.budget import budget
 from runner.components.schedule import Schedule
 from runner.config import build
-from runner.execution.changes import FREE, LENGTH, Asked, is_allowed
+from runner.execution.changes import LENGTH, Asked, free, is_allowed
 from runner.foundation.durations import Clock, parse
 from runner.foundation.errors import Misconfigured
 
@@ -45,7 +45,7 @@ class Longer:
         if self.new.total == self.old.total:
             return ""
         shares = [f"{key}={value}" for key, value in self.asked.config.items()
-                  if key not in FREE and _is_share(value)]  # fmt: skip
+                  if not is_allowed(key, free(self.asked.config)) and _is_share(value)]  # fmt: skip
         return f"{', '.join(shares)}: a share of the length" if shares else self._other_rate()
 
     def _other_rate(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from runner.assemble.fingerprint import fingerprint
 from runner.assemble.run import Run
 from runner.execution.changes import Asked, plain, recordable
 from runner.foundation.files import read_yaml, write_atomic
@@ -30,6 +31,13 @@ def known(config: Mapping[str, Any], run: Run) -> str:
 def yaml_of(content: Mapping[str, Any]) -> str:
     """Return a mapping as YAML, its keys in their order."""
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+
+
+def origin(run: Run, folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds of its run beside the state: since when, of what, made how."""
+    return {"started": directory.status(folder).get("started"),
+            "config": plain(read_yaml(folder / directory.CONFIG)),
+            "fingerprint": fingerprint(run)}  # fmt: skip
 
 
 def take_over(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.assemble.run import Run
 from runner.execution.divergence import ROLLBACKS, NotFinite, diverged
+from runner.execution.record import origin
 from runner.execution.replay import cause
 from runner.foundation.errors import Interrupted
 from runner.recording import directory
@@ -27,7 +29,7 @@ def after_divergence(
     assert run.begun is not None, "it was trained"
     state = run.begun.state
     if run.settings.trainer.on_nonfinite == "rollback" and state.rollbacks < ROLLBACKS:
-        packed = _halved(state, found.seconds)
+        packed = {**_halved(state), "seconds": found.seconds, **origin(run, folder)}
         checkpoints.save(saves, packed["step"], packed)
         epoch = packed["step"] / run.clock.steps_per_epoch
         directory.set_status(folder, step=packed["step"], epoch=epoch)
@@ -43,9 +45,15 @@ def after_divergence(
     raise diverged(found, run, folder, reason, rollbacks) from None
 
 
-def _halved(state: State, seconds: float) -> dict[str, Any]:
-    """Return the anchor as a checkpoint of a run that has gone back once more."""
+def anchored(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a rollback takes from a checkpoint: all but what it has of its own."""
+    state = {name: each for name, each in content["state"].items() if name != "rollbacks"}
+    return {"step": content["step"], "state": state, "logs": content["logs"]}
+
+
+def _halved(state: State) -> dict[str, Any]:
+    """Return the anchor with the state of a run that has gone back once more, and itself."""
     anchor = state.anchor
     assert anchor is not None, "a run that may go back knows where to"
     sound = on_host({**anchor["state"], "rollbacks": state.rollbacks + 1})
-    return {**anchor, "state": sound, "seconds": seconds, "anchor": anchor}
+    return {**anchor, "state": sound, "anchor": anchor}

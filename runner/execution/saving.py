@@ -44,12 +44,7 @@ class Saving:
         Nobody changes `content` any more: its tensors are copies. `before` and `after` the write
         the thread calls what belongs to it. Raises `Unwritable` once the folder is gone.
         """
-        try:
-            self.wait()
-        except Unwritable as error:
-            if not self.folder.is_dir():
-                raise
-            self.warn(f"{error}; training goes on, and tries again with the next checkpoint")
+        self.succeeds()
 
         def write() -> None:
             try:
@@ -72,6 +67,20 @@ class Saving:
             except Unwritable:
                 self.step = -1
                 raise
+
+    def succeeds(self) -> bool:
+        """Wait; return whether what was begun is written, and warn if not.
+
+        Raises `Unwritable` once the folder is gone.
+        """
+        try:
+            self.wait()
+        except Unwritable as error:
+            if not self.folder.is_dir():
+                raise
+            self.warn(f"{error}; training goes on, and tries again with the next checkpoint")
+            return False
+        return True
 
     def unsaved(self) -> list[str]:
         """Wait; return why what was begun could not be written, if so."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -173,6 +174,26 @@ def naming(group: str) -> Iterator[None]:
         large = "a number of it, or what follows from it, is too large"
         reason = large if isinstance(error, OverflowError) else str(error).partition("\n")[0]
         raise out_of_memory(error, group) or Misconfigured(f"{group}: {reason}") from error
+
+
+def failed_in(module: str, error: Exception, key: str) -> RunnerError | None:
+    """Return what to raise for an error in a factory of this module, which `key` has chosen.
+
+    None for a bug of ours; one in code of the user's own is told with its place there.
+    """
+    if short := out_of_memory(error, key):
+        return short
+    if isinstance(error, ValueError):
+        return Misconfigured(f"{key}: {error}")
+    package = module.partition(".")[0]
+    if package in ("runner", "torch"):
+        return None
+    places = [
+        f" at {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ]
+    return RunnerError(f"{key}: {error!r}{''.join(places[-1:])}")
 
 
 def out_of_memory(error: BaseException, group: str = "") -> RunnerError | None:

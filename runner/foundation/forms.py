@@ -31,6 +31,11 @@ def whole(value: object) -> bool:
     return type(value) is int and abs(value) < _LARGEST
 
 
+def truth(value: object) -> bool:
+    """Tell true and false."""
+    return isinstance(value, bool)
+
+
 def text(value: object) -> bool:
     """Tell a text."""
     return isinstance(value, str)
@@ -46,6 +51,13 @@ def option(value: object) -> bool:
     return text(value) or (isinstance(value, list) and all(map(text, value)))
 
 
+def answer(value: object) -> bool:
+    """Tell a class, or the numbers of a target."""
+    return whole(value) or (
+        isinstance(value, list) and all(each is None or number(each) for each in value)
+    )
+
+
 KEYS, REST = object(), ...  # what all keys of a mapping are like, and the form of any other key
 _METRICS = {REST: number}
 _JOB = {
@@ -58,6 +70,10 @@ _WAY = {"lanes": Needed(whole), "threads": Needed(whole), "compile": Needed(text
 _BATCH = {"jobs": Needed([name]), "way": Needed(_WAY), "died": [name], "sent": _SENT}
 _EVENT = {"job": Needed(name), "state": Needed(text), "step": whole, "total": whole,
           "metrics": _METRICS}  # fmt: skip
+_VERDICT = {"name": Needed(text), "severity": Needed(text), "text": Needed(text),
+            "number": number, "threshold": number, "source": text, "override": text}  # fmt: skip
+_MISTAKE = {"row": Needed(whole), "target": Needed(answer), "answer": Needed(answer),
+            "probability": number, "error": number, "loss": number, "image": text}  # fmt: skip
 # By a file's name. A mapping has a form for each key; a list has one for all its items; a function
 # tells; {} is any mapping.
 FORMS: dict[str, Any] = {
@@ -67,7 +83,8 @@ FORMS: dict[str, Any] = {
         "sizes": {REST: whole},
     },
     "summary.json": {
-        "train": _METRICS, "valid": _METRICS, "test": _METRICS, "details": {}, "versions": {},
+        "train": _METRICS, "valid": _METRICS, "test": _METRICS, "versions": {},
+        "details": {REST: {"confusion": [[whole]]}},
         "best": {"objective": Needed(text), "value": number, "direction": text,
                  "step": whole, "epoch": number},
         "steps": whole, "epochs": number, "parameters": whole, "device": text, "seconds": number,
@@ -76,6 +93,18 @@ FORMS: dict[str, Any] = {
     "environment.json": {
         "versions": {}, "git": {}, "device": text, "threads": whole, "decided": {REST: {}},
         "data": {"checksum": text, "source": text}, "parameters": whole,
+    },
+    "diagnosis.json": {
+        "facts": {
+            "task": text, "outputs": whole, "batch": whole, "norms": whole, "batch_norms": whole,
+            "floor": number, "layers": {REST: {"units": Needed(whole), "activation": text}},
+            "data": {"leaks": {REST: number}, "columns": truth, REST: number},
+        },
+        "verdicts": [_VERDICT],
+    },
+    "mistakes.json": {
+        "split": Needed(text), "task": text, "labels": Needed([text]), "count": whole,
+        "wrong": whole, "confusion": [[whole]], "rows": Needed([_MISTAKE]),
     },
     "overrides.yaml": {
         "overrides": [text], "choices": {REST: option}, "trust": [text], "config_dirs": [text],
@@ -92,7 +121,9 @@ FORMS: dict[str, Any] = {
     },
 }  # fmt: skip
 _ROW = {"step": Needed(whole), REST: number}
-ROWS = {"metrics.jsonl": _ROW, "timing.jsonl": _ROW}
+_LOOK = {"step": Needed(whole), "epoch": number, "layers": Needed({REST: {REST: number}}),
+         "network": Needed({REST: number})}  # fmt: skip
+ROWS = {"metrics.jsonl": _ROW, "timing.jsonl": _ROW, "probes.jsonl": _LOOK}
 
 
 def fitted(file: str, content: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.foundation import secrets
-from runner.foundation.errors import Unwritable
+from runner.foundation.errors import Unwritable, printable
 from runner.recording.logs import WAITS, Log, encoded
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ Layer = tuple[str, str, tuple[int, ...] | None, int, int]
 class Terminal:
     """Print a run as it goes; what matters is copied, as plain lines, to the run's log."""
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or _console()
+    def __init__(self, console: Console | None = None, verbose: bool = False):
+        self.console, self.verbose = console or _console(), verbose
         self._bar: tuple[Progress, TaskID] | None = None
         self._drawn = ""  # what the bar says beside the steps
         self._due = 0.0  # when it is drawn next
@@ -50,8 +49,9 @@ class Terminal:
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of text."""
-        self.console.print(Text(plain(text), style=style))
-        self._append(f"{plain(text)}\n")
+        text = printable(text)
+        self.console.print(Text(text, style=style))
+        self._append(f"{text}\n")
 
     def warn(self, text: str) -> None:
         """Print a warning."""
@@ -114,7 +114,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Write to the log what another prints."""
-        self._append(f"{plain(text)}\n")
+        self._append(f"{printable(text)}\n")
 
     def unwritten(self) -> list[str]:
         """Try once more to write what the log lacks; return why that cannot be, if so."""
@@ -151,18 +151,19 @@ class Terminal:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
         """Print a table of texts, the first `left` columns and the last of many flush left."""
+        columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
         table = Table(box=None, pad_edge=False, header_style="bold")
         for at, column in enumerate(columns):
             clips = at == len(columns) - 1 and left > 1
             table.add_column(
-                Text(plain(column)),
+                Text(column),
                 justify="left" if at < left else "right",
                 no_wrap=True,
                 overflow="ellipsis",
                 min_width=None if clips else _width(column, rows, at),
             )
         for row in rows:
-            table.add_row(*(Text(plain(cell)) for cell in row))
+            table.add_row(*map(Text, row))
         self.console.print(table)
 
     def _append(self, text: str) -> None:
@@ -209,11 +210,6 @@ def _console() -> Console:
 
 def _width(column: str, rows: Sequence[Sequence[str]], at: int) -> int:
     return max(len(column), *(len(row[at]) for row in rows), 0)
-
-
-def plain(text: str) -> str:
-    """Return text without the control characters a terminal would obey, but for line ends."""
-    return "".join(each for each in text if each == "\n" or unicodedata.category(each) != "Cc")
 
 
 def number(value: Any) -> str:

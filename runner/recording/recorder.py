@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 UNWRITTEN = "unwritten"  # beside the lengths of logs
+OF_LAYERS = ("std", "flat", "dead", "gradient", "update")  # what TensorBoard shows of a look
 WAIT = 0.5  # seconds between two writings of rows; a process that is killed loses no more
 
 
@@ -65,12 +66,15 @@ class Recorder:
         A job of a sweep is known by its `swept` values; what is the same for all jobs, and times,
         are not written for each.
         """
-        self._known = lengths or {}
+        self._known, self.resumed = lengths or {}, lengths is not None
         self._lost = ""  # what TensorBoard will never show, and why
         self._told: set[Path] = set()  # logs of which is known that they wait
         self.folder, self.terminal, self.swept = folder, terminal, swept
         self.metrics = self._log("metrics", directory.METRICS)
         self.timing = self._log("timing", directory.TIMING) if swept is None else None
+        self.probes: Log | None = None  # once there is a look
+        if "probes" in self._known:
+            self.probes = self._log("probes", directory.PROBES)
         self.events = self._opened() if tensorboard else None
         self.stopwatch = Stopwatch()
         self._seen, self._seconds = 0, 0.0  # at the last timing row
@@ -101,12 +105,33 @@ class Recorder:
                                "has the points from here on")  # fmt: skip
         return events
 
-    def describe(self, images: Tensor | None, environment: Mapping[str, Any]) -> None:
-        """Record what the run is: environment, settings as text and HParams, training images."""
+    def describe(
+        self,
+        images: Tensor | None,
+        environment: Mapping[str, Any],
+        introduce: Callable[[Events], None] | None = None,
+    ) -> None:
+        """Record what the run is: environment, settings as text and HParams, training images.
+
+        `introduce` gives TensorBoard what else it shows of a run.
+        """
         if self.swept is None:
             write_json(self.folder / directory.ENVIRONMENT, {**here(), **environment})
         if self.events is not None:
             self._draw(self._introduce, self.events, images)
+            if introduce is not None:
+                self._draw(introduce, self.events)
+
+    def mistaken(self, found: Mapping[str, Any], step: int) -> None:
+        """Show what was confused, and samples that were answered wrongly, of mistakes.json."""
+        if self.events is not None:
+            self._draw(self._pictured, self.events, found, step)
+
+    def _pictured(self, events: Events, found: Mapping[str, Any], step: int) -> None:
+        from runner.recording import pictures
+
+        for tag, picture in pictures.of_mistakes(found).items():
+            events.image(tag, picture, step)
 
     def _introduce(self, events: Events, images: Tensor | None) -> None:
         config = (self.folder / directory.CONFIG).read_text(encoding="utf-8")
@@ -149,6 +174,19 @@ class Recorder:
                 self._draw(self.events.scalars, tagged, row["step"])
             self.terminal.row(row, rate)
         self._due = time.monotonic() + WAIT
+
+    def probed(self, row: dict[str, Any], histograms: Mapping[str, Tensor]) -> None:
+        """Take what a look into the network found: a line of the log, points for TensorBoard.
+
+        The rows before it go first, so that the order depends on no clock.
+        """
+        self.write()
+        if self.probes is None:
+            self.probes = self._log("probes", directory.PROBES)
+        self._keep(self.probes, row)
+        if self.events is not None:
+            self._draw(self.events.scalars, _tags(row), row["step"])
+            self._draw(self.events.histograms, histograms, row["step"])
 
     def _clocked(self, step: int, seconds: float, rate: float) -> None:
         """Take how long the steps up to a row took."""
@@ -223,7 +261,8 @@ class Recorder:
 
     def _logs(self) -> dict[str, Log]:
         events = self.events.log if self.events is not None else None
-        logs = {"metrics": self.metrics, "timing": self.timing, "events": events}
+        logs = {"metrics": self.metrics, "timing": self.timing, "probes": self.probes,
+                "events": events}  # fmt: skip
         return {name: log for name, log in logs.items() if log is not None}
 
     def stop(self) -> None:
@@ -272,3 +311,17 @@ class Recorder:
         self.stop()
         for log in self._logs().values():
             log.close()
+
+
+def _tags(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what TensorBoard shows of a look: a section for each number, a chart for each layer.
+
+    Numbers of the whole network stand in one section.
+    """
+    of_layers = {
+        f"layers {key}/{layer}": numbers[key]
+        for layer, numbers in row["layers"].items()
+        for key in OF_LAYERS
+        if key in numbers
+    }
+    return {**of_layers, **{f"network/{key}": value for key, value in row["network"].items()}}

@@ -16,6 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DataType
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Category,
+    Chart,
+    Layout,
+    MultilineChartContent,
+)
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -24,6 +34,8 @@ from runner.foundation.errors import Unwritable
 from runner.recording.logs import Log
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
     from torch import Tensor
 
 
@@ -58,19 +70,51 @@ class Events:
 
     def images(self, tag: str, images: Tensor) -> None:
         """Log up to 32 images (N, channels, H, W) as one sheet, each scaled to its own range."""
-        from PIL import Image
+        from runner.recording import pictures
 
-        sheet = contact_sheet(images[:32])  # (channels, H, W), bytes
-        pixels = sheet.permute(1, 2, 0).squeeze(-1).numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
-        image = Summary.Image(
-            height=sheet.shape[1],
-            width=sheet.shape[2],
-            colorspace=len(sheet),
-            encoded_image_string=buffer.getvalue(),
+        self.image(tag, pictures.from_bytes(pictures.contact_sheet(images[:32])), 0)
+
+    def image(self, tag: str, image: Image, step: int) -> None:
+        """Log a picture."""
+        from runner.recording import pictures
+
+        stored = Summary.Image(
+            height=image.height,
+            width=image.width,
+            colorspace=len(image.getbands()),
+            encoded_image_string=pictures.png(image),
         )
-        self._summary([_value(tag=tag, image=image)], 0)
+        self._summary([_value(tag=tag, image=stored)], step)
+
+    def layout(self, charts: Mapping[str, Mapping[str, str]]) -> None:
+        """Put curves into common charts, on the page Custom Scalars.
+
+        Each category has charts by their titles, each with the pattern of its tags.
+        """
+        layout = Layout(category=[
+            Category(title=category, chart=[
+                Chart(title=title, multiline=MultilineChartContent(tag=[pattern]))
+                for title, pattern in titles.items()
+            ])
+            for category, titles in charts.items()
+        ])  # fmt: skip
+        content = TensorProto(dtype=DataType.DT_STRING, string_val=[layout.SerializeToString()],
+                              tensor_shape=TensorShapeProto())  # fmt: skip
+        known = custom_scalar.create_summary_metadata()
+        self._summary([_value(tag=custom_scalar.CONFIG_SUMMARY_TAG, metadata=known,
+                              tensor=content)], 0)  # fmt: skip
+
+    def graph(self, graph: GraphDef) -> None:
+        """Log how the model is built."""
+        self._write(Event(wall_time=time.time(), graph_def=graph.SerializeToString()))
+
+    def histograms(self, values: Mapping[str, Tensor], step: int) -> None:
+        """Log how numbers are distributed, a histogram of 30 bins for each tensor."""
+        if values:
+            from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+
+            made = [histogram_pb(tag, each.numpy(), 30).value[0] for tag, each in values.items()]
+            self._summary(made, step)
 
     def hparams(self, values: Mapping[str, Any], name: str, started: float) -> None:
         """Log the settings as one row of the HParams table, beside this run's last scalars."""
@@ -93,20 +137,6 @@ def _owner(path: Path) -> tuple[bool, str]:
     """Put event files that others laid here behind our own."""
     with path.open("rb") as file:
         return WRITER.encode() not in file.read(64), path.name
-
-
-def contact_sheet(images: Tensor, columns: int = 8, scale: int = 3) -> Tensor:
-    """Return (channels, H, W) bytes: the images in rows, enlarged, black to white each."""
-    low = images.amin((1, 2, 3), keepdim=True)
-    high = images.amax((1, 2, 3), keepdim=True)
-    bytes_ = ((images - low) / (high - low).clamp(min=1e-12) * 255).round().byte().cpu()
-    bytes_ = bytes_.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    count, channels, height, width = bytes_.shape
-    rows = -(-count // columns)
-    sheet = bytes_.new_full((rows * columns, channels, height + 2, width + 2), 40)
-    sheet[:count, :, 1:-1, 1:-1] = bytes_
-    sheet = sheet.reshape(rows, columns, channels, height + 2, width + 2)
-    return sheet.permute(2, 0, 3, 1, 4).reshape(channels, rows * (height + 2), -1)
 
 
 def _value(**fields: Any) -> Any:

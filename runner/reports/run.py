@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from runner.diagnosis.verdicts.remedy import corrected
 from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal, number
@@ -41,3 +43,18 @@ def summarize(folder: Path, terminal: Terminal) -> None:
         terminal.line(f"{name}  {number(value)}")
     if not last:
         terminal.line("nothing is logged yet")
+
+
+def command(folder: Path, instead: str = "") -> str:
+    """Return what is typed to repeat a run, with other values for some of what was typed."""
+    asked, words = directory.asked(folder), corrected(overrides(folder), instead)
+    flags = [("--trust", each) for each in asked.get("trust") or []]
+    flags += [("--config-dir", each) for each in asked.get("config_dirs") or []]
+    return shlex.join(["runner", *words, *(each for flag in flags for each in flag)])
+
+
+def overrides(folder: Path) -> list[str]:
+    """Return what was typed for a run; for a job of a sweep, all that it is."""
+    jobs = read_json(folder.parent / directory.SWEEP).get("jobs", {}).values()
+    own = [job.get("overrides") for job in jobs if job["directory"] == folder.name]
+    return next(filter(None, [*own, directory.asked(folder).get("overrides")]), [])

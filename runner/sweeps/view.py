@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from runner.recording.console import Terminal, number, plain
+from runner.foundation.errors import printable
+from runner.recording.console import Terminal, number
 from runner.sweeps.state import FINAL, Entry, State, best, counted
 
 if TYPE_CHECKING:
@@ -147,4 +148,4 @@ class View:
 
 
 def _text(line: str) -> Text:
-    return Text(plain(line), no_wrap=True, overflow="ellipsis")
+    return Text(printable(line), no_wrap=True, overflow="ellipsis")

@@ -11,6 +11,7 @@ from typing import Any
 BASELINE = "tuned"
 NOTHING, EVERYTHING = "nothing", "everything"
 UNSAVED, SAVED, SAVED_OFTEN = "unsaved", "saved", "saved-each-epoch"
+UNPROBED, PROBED, PROBED_FULL = "unprobed", "probed", "probed-full"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ PAIR: dict[str, Contender] = {
                      function="everything"),
     SAVED_OFTEN: Contender("ours", "the same with a checkpoint each epoch", {"saves": "1epochs"},
                            "everything"),
+    UNPROBED: Contender("ours", f"runner, traced: {_ALL}, no probe", {"probes": "none"},
+                        "everything"),
+    PROBED: Contender("ours", "the same with probes=light", function="everything"),
+    PROBED_FULL: Contender("ours", "the same with probes=full", {"probes": "full"}, "everything"),
 }  # fmt: skip
 
 
@@ -138,7 +143,15 @@ PAIRINGS = (
         NOTHING,
         (EVERYTHING,),
         f"The traced loop as `runner` runs it ({_ALL} on logged steps, checkpoints at the default "
-        "interval) against the same loop without any of it.",
+        "interval, probes as below) against the same loop without any of it.",
+    ),
+    Pairing(
+        "With probes",
+        UNPROBED,
+        (PROBED, PROBED_FULL),
+        "The traced loop with all else on: probes, so many looks in a round as a run of its length "
+        "has by default (before the first step, after 1, 2, 4, 8 ... epochs and after the last "
+        "step), evenly spread, against none.",
     ),
     Pairing(
         "With checkpoints",

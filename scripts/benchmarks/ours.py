@@ -61,16 +61,30 @@ def nothing(task: Task, compiling: str = "trace") -> None:
     train(state, advance, [Hook(1, forget)], ENDLESS)
 
 
-def everything(task: Task, saves: str = "null") -> None:
-    """Train as `runner` does: TensorBoard, metrics file, bar, checkpoints, gradient norm."""
+def everything(task: Task, saves: str = "null", probes: str = "light") -> None:
+    """Train as `runner` does: TensorBoard, metrics file, bar, checkpoints, gradient norm, probes.
+
+    A round has as many looks as a run of its length by default, evenly spread.
+    """
     saving = f"trainer.save_every={saves}"
-    overrides = [*PAIRED, saving, f"threads={task.threads}", "output_root=outputs"]
+    overrides = [
+        *PAIRED, saving, f"probes={probes}", f"threads={task.threads}", "output_root=outputs"
+    ]  # fmt: skip
     composed = compose.compose([*task.workload.overrides, *overrides])
     request = Request(composed.record, composed.choices, overrides)
     task.gate.warm(LOGGED + 1)
     with Path(os.devnull).open("w") as nowhere:
         terminal = _Gated(task, Console(file=nowhere, force_terminal=True))
-        launch(_settled(task, *overrides), request, terminal)
+        run = _settled(task, *overrides)
+        if probes != "none":
+            run.probes = run.probes._replace(every=_between_looks(task.workload.long, run))
+        launch(run, request, terminal)
+
+
+def _between_looks(steps: int, run: Run) -> int:
+    epoch = run.clock.steps_per_epoch
+    looks = sum(run.probes.due(step, epoch) for step in range(1, steps)) + 2
+    return steps // looks
 
 
 class _Gated(Terminal):

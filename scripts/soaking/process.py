@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import random
 import signal
@@ -15,6 +16,9 @@ from typing import NoReturn
 
 PATIENCE = 120.0  # seconds without an end or a checkpoint before a process counts as hung
 GLANCE = 0.002  # seconds between two looks at a process
+IMPORTED = ("sklearn.datasets", "runner.assemble.lanes", "runner.cli.resume", "runner.cli.train",
+            "runner.compose", "runner.execution.batch", "runner.execution.launch",
+            "runner.recording.tensorboard", "runner.sweeps.launch")  # fmt: skip
 
 
 class Hung(Exception):
@@ -33,18 +37,10 @@ def prepare(home: Path) -> None:
     from runner.foundation import memory
 
     with memory.loading():
-        import sklearn.datasets  # noqa: F401
         import torch
 
-        import runner.assemble.lanes
-        import runner.cli.resume
-        import runner.cli.train
-        import runner.compose
-        import runner.execution.batch
-        import runner.execution.launch
-        import runner.recording.tensorboard
-        import runner.sweeps.launch  # noqa: F401
-
+        for name in IMPORTED:
+            importlib.import_module(name)
         torch.set_num_threads(1)
     gc.freeze()
 

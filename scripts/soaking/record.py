@@ -36,6 +36,7 @@ def of_files(folder: Path) -> Record:
     """Return what a run, or a job of a sweep, has logged and summed up."""
     return {
         "metrics": (folder / directory.METRICS).read_bytes(),
+        "probes": list(directory.read_rows(folder / directory.PROBES)),
         "points": points(folder),
         "summary": leaves(read_json(folder / directory.SUMMARY)),
     }

@@ -22,8 +22,9 @@ SMALL = ["device=cpu", "architecture.hidden=[16]", "trainer.steps=20", "trainer.
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Give each test a memory of its own, and the threads back."""
+    """Give each test a memory of its own, short steps, and the threads back."""
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(speed, "LONG", 60.0)  # however busy the machine is
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from resuming import Killed, signalled
 
 from runner.execution import execute
 from runner.foundation.errors import Unwritable
@@ -25,33 +26,6 @@ PLAIN = ["architecture.hidden=[16]", "trainer.batch_size=128", "trainer.epochs=4
          "trainer.save_every=4steps", "compile=trace", "tensorboard=false"]  # fmt: skip
 HERE = Path("runs/a")
 AUTO = ["resume=auto", f"run_dir={HERE}"]
-
-
-class Killed(BaseException):
-    """Stand for the death of a process."""
-
-
-class Cut:
-    """Stand for the signals that wait."""
-
-    def __init__(self, after: int, kill: bool):
-        self.after, self.kill, self.looks = after, kill, 0
-
-    @property
-    def number(self) -> int:
-        """Return 0 until it is time to leave."""
-        self.looks += 1
-        if self.kill and self.looks == self.after:
-            raise Killed
-        return signal.SIGTERM if self.looks >= self.after else 0
-
-
-@contextlib.contextmanager
-def cut(after: int, kill: bool = False) -> Iterator[None]:
-    """Cut a run so many steps after it began, or began again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "deferred", lambda: contextlib.nullcontext(Cut(after, kill)))
-        yield
 
 
 def state(folder: Path = HERE) -> list[Any]:
@@ -77,10 +51,10 @@ def whole(runner: Callable[..., Any]) -> Path:
 
 def test_the_same_command_goes_on_by_itself(runner, whole) -> None:
     """F11, F16: begun, killed, interrupted, finished, and done."""
-    with cut(6, kill=True), contextlib.suppress(Killed):
+    with signalled(6, kill=True), contextlib.suppress(Killed):
         runner(*PLAIN, *AUTO)
     assert state()[1] == 4
-    with cut(11):
+    with signalled(11):
         assert runner(*PLAIN, *AUTO).code == 143
     assert state() == ["interrupted", 15, 143]
     done = runner(*PLAIN, *AUTO)
@@ -130,7 +104,7 @@ def test_a_directory_may_be_there_already(runner, made) -> None:
 
 def test_a_run_is_not_begun_over_another(runner) -> None:
     """F20: exit 2 with both ways out, finished or not."""
-    with cut(6):
+    with signalled(6):
         runner(*PLAIN, f"run_dir={HERE}")
     before = files(HERE)
     for words in ([], ["resume=never"]):
@@ -142,7 +116,7 @@ def test_a_run_is_not_begun_over_another(runner) -> None:
 
 def test_values_of_other_commands_are_refused_and_allowed(runner) -> None:
     """F15: the checks of `runner resume`."""
-    with cut(6):
+    with signalled(6):
         runner(*PLAIN, *AUTO)
     before = files(HERE)
     changed = [*PLAIN, *AUTO, "optimizer.lr=0.01"]
@@ -159,7 +133,7 @@ def test_what_auto_became_stays(runner, defaults_file) -> None:
     """F19: the same command is the same run on the same machine, whatever auto would say now."""
     defaults_file.unlink()
     words = [each for each in PLAIN if not each.startswith("compile")]
-    with cut(6):
+    with signalled(6):
         assert runner(*words, *AUTO, "threads=2").code == 143
     config = HERE / "config.yaml"
     assert "threads: 2\n" in config.read_text()
@@ -173,7 +147,7 @@ def test_what_auto_became_stays(runner, defaults_file) -> None:
 
 def test_a_directory_in_use(runner) -> None:
     """F14, F46: whether the other process has saved already or not."""
-    with cut(6):
+    with signalled(6):
         runner(*PLAIN, *AUTO)
     with locked(HERE):
         assert runner(*PLAIN, *AUTO).code == 7
@@ -186,7 +160,7 @@ def test_a_directory_in_use(runner) -> None:
 
 def test_two_begin_in_one_directory(runner, monkeypatch) -> None:
     """F20, F46: the second finds out under the lock, and leaves what is there alone."""
-    with cut(6):
+    with signalled(6):
         runner(*PLAIN, *AUTO)
     before = files(HERE)
     from runner.cli import continuing
@@ -199,7 +173,7 @@ def test_two_begin_in_one_directory(runner, monkeypatch) -> None:
 
 def test_unusable_checkpoints_are_not_begun_over(runner) -> None:
     """F05: exit 5; nothing is deleted."""
-    with cut(6):
+    with signalled(6):
         runner(*PLAIN, *AUTO)
     for path in checkpoints.listed(HERE / "checkpoints"):
         path.write_bytes(b"<html></html>")
@@ -310,7 +284,7 @@ def test_a_signal_whose_save_fails_names_what_is_kept(runner, monkeypatch) -> No
         return original(folder, step, content)
 
     monkeypatch.setattr(checkpoints, "save", full)
-    with cut(6):
+    with signalled(6):
         done = runner(*PLAIN, f"run_dir={HERE}")
     assert done.code == 143
     assert done.err == (

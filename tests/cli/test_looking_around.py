@@ -104,7 +104,6 @@ complete_line "runner train activation=t"
 
 
 LOOKING = [["--help"], ["list"], ["list", "optimizer"], ["runs"], ["diff", "last", "last"],
-           ["report", "last"],
            ["completion", "words", "--", "train", "opt"], ["completion", "zsh"]]  # fmt: skip
 
 

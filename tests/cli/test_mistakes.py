@@ -853,43 +853,37 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("content", "message"), rows(BROKEN, 2))
+EXPERIMENT = "# @package _global_\n# Mine.\n"
+
+# the same of an experiment: yes, no, on, off and numbers where a text is meant
+UNQUOTED = [
+    ("objective: no", "objective: expected a text, got false; YAML takes yes, no, on and", "B51"),
+    ("architecture: {activations: [no, relu]}", "activations[0]: expected a text: an opt", "B51"),
+    ("name: 2024", "name: expected a text of up to 80 letters, digits and _.,=+- or null", "B51"),
+    ("dataset: {root: yes}", "dataset.root: unknown key; digits has seed, valid", "B51"),
+    ("defaults: [override /dataset: mnist]\ndataset: {root: off}", "root: expected a text", "B51"),
+    ("trainer: {batch_size: 1e1000}", "trainer.batch_size: expected a whole number >= 1", "B51"),
+]
+OWN = [
+    *(("optimizer", *row) for row in BROKEN),
+    *(("experiment", f"{EXPERIMENT}{text}\n", *row) for text, *row in UNQUOTED),
+]
+
+
+@pytest.mark.parametrize(("group", "content", "message"), [
+    pytest.param(*row[:3], id=ascii(f"{row[3]} {row[1].removeprefix(EXPERIMENT)[:60]}")[1:-1])
+    for row in OWN])  # fmt: skip
 def test_a_mistake_in_an_option_of_the_users_own(
-    runner, tmp_path: Path, content: str, message: str
+    runner, tmp_path: Path, group: str, content: str, message: str
 ) -> None:
-    (tmp_path / "options/optimizer").mkdir(parents=True)
-    (tmp_path / "options/optimizer/mine.yaml").write_bytes(content.encode("latin-1"))
-    done = runner("optimizer=mine", "--config-dir", str(tmp_path / "options"))
+    """B50, B51: the file and the line, or the key and how it is to be quoted."""
+    (tmp_path / "options" / group).mkdir(parents=True)
+    (tmp_path / "options" / group / "mine.yaml").write_bytes(content.encode("latin-1"))
+    done = runner(f"{group}=mine", "--config-dir", str(tmp_path / "options"))
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert "Traceback" not in done.err
     assert list(Path().iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("objective: no", "objective: expected a text, got false; YAML takes yes, no, on and off"),
-        ("architecture: {activations: [no, relu]}", "activations[0]: expected a text: an option"),
-        ("name: 2024", "name: expected a text of up to 80 letters, digits and _.,=+- or null, got"),
-        ("dataset: {root: yes}", "dataset.root: unknown key; digits has seed, valid"),
-        (
-            "defaults: [override /dataset: mnist]\ndataset: {root: off}",
-            "dataset.root: expected a text, g",
-        ),
-        ("trainer: {batch_size: 1e1000}", "trainer.batch_size: expected a whole number >= 1, got"),
-    ],
-)
-def test_what_yaml_reads_differently_is_to_be_quoted(
-    runner, tmp_path: Path, text: str, message: str
-) -> None:
-    """B51: yes, no, on, off and numbers where a text is meant."""
-    (tmp_path / "options/experiment").mkdir(parents=True)
-    head = "# @package _global_\n# Mine.\n"
-    (tmp_path / "options/experiment/mine.yaml").write_text(f"{head}{text}\n")
-    done = runner("experiment=mine", "--config-dir", str(tmp_path / "options"))
-    assert (done.code, done.out) == (2, "")
-    assert message in done.err
 
 
 def test_all_mistakes_at_once(runner) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,49 @@ def test_figures(runner, outputs) -> None:
     assert len(done.out.splitlines()) == 3, "what is piped is the table alone"
     run = runner("report", str(outputs / "lr0.1"), "--figures")
     assert "best weights of step" in run.out
+    assert f"page    {outputs / 'lr0.1/report.html'}" in run.out
     assert (outputs / "lr0.1/figures/curves.png").is_file()
+
+
+def test_a_page_of_a_run_says_what_was_changed(runner, outputs) -> None:
+    done = runner("report", "rates/lr0.1")
+    assert (done.code, done.err) == (0, "")
+    text = (outputs / "lr0.1/report.html").read_text()
+    marked = re.findall(r"<mark>(.*?)</mark>", text)
+    assert {"optimizer.lr: 0.1", "tensorboard: false", "threads: 1"} < {*marked}
+    assert "trainer.steps: 20" not in marked, "trainer=quick is what was changed"
+    assert "runner trainer=quick optimizer.lr=0.1" in text
+    assert "it is a job of a sweep" not in text
+
+
+def test_options_that_are_gone_leave_a_page_without_marks(runner, outputs) -> None:
+    path = outputs / "lr0.1/overrides.yaml"
+    path.write_text(path.read_text().replace("optimizer: momentum", "optimizer: mine"))
+    assert runner("report", "rates/lr0.1").code == 0
+    text = (outputs / "lr0.1/report.html").read_text()
+    assert "optimizer.lr: 0.1" in text
+    assert "<mark>" not in text
+
+
+@pytest.mark.parametrize("name", ["jinja2", "matplotlib"])
+def test_without_the_extra_it_is_named_and_all_else_is_said(
+    runner, outputs, monkeypatch, name
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    done = runner("report", "rates/lr0.1")
+    assert done.code == 0
+    assert "best weights of step" in done.out
+    assert done.err == f"a page needs {name}: pip install 'runner[reports]'\n"
+    assert not (outputs / "lr0.1/report.html").exists()
+
+
+def test_no_page_is_written_beside_a_link(runner, outputs) -> None:
+    (outputs / "lr0.1/error.txt").symlink_to("/etc/hostname")
+    done = runner("report", "rates/lr0.1")
+    assert done.code == 0
+    assert "best weights of step" in done.out
+    assert done.err.startswith("warning: no page: outputs/default/rates/lr0.1/error.txt: a link")
+    assert not (outputs / "lr0.1/report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -113,5 +156,7 @@ for words in (["rates"], ["rates", "--latex"], ["rates", "--csv"], ["rates", "--
     assert not heavy, (words, heavy)
 assert cli.run(["report", "rates", "--figures"]) == 0
 assert not {"torch", "hydra", "omegaconf", "pandas"} & set(sys.modules)
+assert cli.run(["report", "rates/lr0.1"]) == 0
+assert "torch" not in sys.modules
 """
     python("-c", script)

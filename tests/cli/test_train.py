@@ -211,15 +211,16 @@ HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "sympy", "ne
 
 
 @pytest.mark.parametrize(
-    ("line", "unused"), [("dataset=digits", HEAVY), ("dataset=wine", HEAVY | {"PIL"}),
-                         ("tensorboard=false", HEAVY | EVENTS)],
+    ("line", "unused"), [("dataset=digits", HEAVY),
+                         ("dataset=diabetes loss=mse", HEAVY | {"PIL"}),
+                         ("dataset=wine tensorboard=false", HEAVY | EVENTS)],
 )  # fmt: skip
 def test_a_run_imports_nothing_that_it_does_not_use(line: str, unused: set[str]) -> None:
     """With no terminal, and a step that is not compiled."""
     script = f"""
 import sys
 from runner import cli
-assert cli.run(["trainer=quick", {line!r}]) == 0
+assert cli.run(["trainer=quick", *{line.split()!r}]) == 0
 print(*sorted({unused!r} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, timeout=120,

@@ -9,8 +9,10 @@ from torch import nn
 
 from runner.diagnosis.layers import layers, tails
 from runner.diagnosis.probe import probe
-from runner.diagnosis.verdicts import judge
+from runner.diagnosis.verdicts import KINDS, judge
 from runner.diagnosis.verdicts.kind import SEVERITIES, Evidence
+from runner.diagnosis.verdicts.remedy import corrected
+from runner.diagnosis.verdicts.sweep import noise
 
 START = 2.3
 
@@ -85,22 +87,34 @@ def test_a_sound_network_is_left_alone(activation, fill, seed):
     assert judge(untrained(activation, fill, seed=seed)) == []
 
 
-def trained(train, valid=(), update=0.005, state="finished", **settings):
+def trained(train, valid=(), update=0.005, state="finished", accuracy=None, **settings):
     """Return the evidence of curves."""
     probes = [{"step": at, "epoch": at, "layers": {"0": {"update": update}} if at else {},
                "network": {"loss": START}} for at in range(8)]  # fmt: skip
     rows = [{"step": at + 1, "train/loss": value} for at, value in enumerate(train)]
     for row, value in zip(rows, valid, strict=False):
         row["valid/loss"] = value
-    return Evidence({"optimizer.lr": 0.03, **settings}, {"floor": 0.0, "layers": {}}, probes, rows,
-                    {"state": state})  # fmt: skip
+    for row in rows if accuracy is not None else ():
+        row["train/accuracy"] = accuracy
+    facts = {"floor": 0.0, "layers": {}, "data": {"largest_class": 0.1}}
+    return Evidence({"optimizer.lr": 0.03, **settings}, facts, probes, rows, {"state": state})
 
 
+PLATEAU = [2.2, 1.8, 1.6, *[1.5] * 18]
 FALLING = [START * 0.6**at for at in range(20)]
 SHAPES = {
     "falls": (trained(FALLING), []),
     "hardly falls": (trained([2.29] * 20, update=1e-5), ["learning rate too low"]),
-    "moves in vain": (trained([2.29] * 20, update=1e-2), ["not learning"]),
+    "moves in vain": (trained([2.29] * 20, update=1.5e-2), ["stalled"]),
+    "rounds away": (
+        trained([2.29] * 20, update=1e-8),
+        ["learning rate too low", "updates too small"],
+    ),
+    "cannot fit": (
+        trained(PLATEAU, accuracy=0.3, **{"architecture.hidden": [2]}),
+        ["underfitting"],
+    ),
+    "fits": (trained(PLATEAU, accuracy=0.9), []),
     "still falls": (trained([START * (1 - 0.03 * at) for at in range(20)]), ["learning rate low"]),
     "jumps and stays": (trained([50.0, 9.0, *[2.2] * 18]), ["learning rate too high"]),
     "jumps and learns": (trained([50.0, *FALLING[3:]]), []),
@@ -120,15 +134,20 @@ def test_the_shape_of_a_curve(name):
 
 def test_the_override_turns_the_rate_the_right_way():
     (low,), (high,) = (judge(SHAPES[name][0]) for name in ("still falls", "jumps and stays"))
-    assert (low.override, high.override) == ("optimizer.lr=0.09", "optimizer.lr=0.003")
+    assert (low.override, high.override) == ("optimizer.lr=0.18", "optimizer.lr=0.003")
 
 
 DATA = {
     "unscaled inputs": ({"scale_spread": 2000.0}, "preprocessing=standardize"),
     "inputs off centre": ({"offset": 50.0}, "preprocessing=standardize"),
-    "dependent inputs": ({"flat": True, "condition": 1e4}, "preprocessing=pca_whiten"),
-    "nearly constant labels": ({"largest_class": 0.97}, ""),
-    "class imbalance": ({"largest_class": 0.6, "class_ratio": 30.0}, ""),
+    "large inputs": ({"magnitude": 300.0}, "preprocessing=standardize"),
+    "small inputs": ({"magnitude": 0.01}, "preprocessing=standardize"),
+    "dependent inputs": ({"condition": 1e4}, "preprocessing=pca_whiten"),
+    "nearly constant labels": ({"largest_class": 0.97, "class_ratio": 30.0}, ""),
+    "class imbalance": (
+        {"largest_class": 0.6, "class_ratio": 30.0, "rows": 6000},
+        "dataset.balance=1",
+    ),
     "leakage": ({"leaks": {"valid": 0.0, "test": 0.2}}, ""),
     "sorted data": ({"batch_purity": 1.0, "largest_class": 0.1}, "sampler=minibatch"),
 }
@@ -137,7 +156,7 @@ DATA = {
 @pytest.mark.parametrize("name", list(DATA))
 def test_data_as_the_network_gets_it(name):
     facts, override = DATA[name]
-    (found,) = judge(Evidence(facts={"data": facts}))
+    (found,) = judge(Evidence(facts={"data": facts, "batch": 64, "outputs": 3}))
     assert (found.name, found.override) == (name, override)
 
 
@@ -146,8 +165,13 @@ CONFIGURATIONS = {
     "batch norm with tiny batches": Evidence(facts={"batch": 4, "batch_norms": 2}),
     "weight decay on norms": Evidence({"regularizer.l2.over": "all"}, {"norms": 2}),
     "schedule ends too early": Evidence(
-        rows=[{"step": at, "lr": 1.0 if at < 5 else 1e-4} for at in range(20)],
+        facts={"floor": 0.0},
+        probes=[{"step": 0, "layers": {}, "network": {"loss": START}}],
+        rows=[{"step": at, "lr": 1.0 if at < 5 else 1e-4, "train/loss": 1.0} for at in range(20)],
         status={"state": "finished"},
+    ),
+    "noise at test": Evidence(
+        probes=[{"step": 9, "layers": {}, "network": {"noise_in_evaluation": 0.2}}]
     ),
     "running statistics off": Evidence(
         facts={"batch_norms": 1},
@@ -170,7 +194,73 @@ def test_nothing_known_is_nothing_wrong():
 def test_the_gravest_comes_first():
     evidence = Evidence(
         {"output": "softmax", "loss": "cross_entropy"},
-        {"data": {"flat": True, "condition": 1e4, "scale_spread": 1e4}},
+        {"data": {"condition": 1e4, "scale_spread": 1e4}},
     )
     found = [SEVERITIES.index(each.severity) for each in judge(evidence)]
     assert found == sorted(found) == [0, 1, 2]
+
+
+def test_a_rate_that_is_too_high_explains_the_rest():
+    high = trained([50.0, 9.0, *[2.2] * 18], [1.0, 0.6, *[1.2] * 18], update=2.0)
+    assert [each.name for each in judge(high)] == ["learning rate too high"]
+
+
+def test_a_network_that_starts_wrong_is_not_judged_by_its_curve():
+    start = untrained(nn.Tanh, small)
+    curve = trained([2.29] * 20, update=1e-5)
+    both = Evidence(curve.settings, {**curve.facts, **start.facts}, start.probes, curve.rows,
+                    curve.status)  # fmt: skip
+    names = {each.name for each in judge(both)}
+    assert "shrinking activations" in names
+    assert "learning rate too low" not in names
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), None, 0.0])
+def test_odd_numbers_are_no_reason_to_fail(odd):
+    probes = [{"step": at, "epoch": at, "network": {"loss": odd, "loss_in_evaluation": odd},
+               "layers": {"0": {"update": odd, "dead": odd, "flat": odd, "std": odd,
+                                "gradient": odd, "weight": 1.0, "spread": 1.0}}}
+              for at in range(8)]  # fmt: skip
+    rows = [{"step": at, "train/loss": odd, "valid/loss": odd, "lr": 0.1} for at in range(9)]
+    facts = {"layers": {"0": {"units": 3, "activation": "a", "squashes": True}}, "floor": 0.0,
+             "batch_norms": 1, "chance": odd, "data": {"largest_class": 1.0}}  # fmt: skip
+    judge(Evidence({"optimizer.lr": 0.1}, facts, probes, rows, {"state": "finished"}))
+
+
+def test_a_pasted_override_replaces_what_it_stands_for():
+    words = ["optimizer=adam", "optimizer.lr=0.1", "initializer=normal", "initializer.std=1"]
+    adam, lr, *_ = words
+    assert corrected(words, "initializer=zeros") == [adam, lr, "initializer=zeros"]
+    assert corrected(words[:2], "optimizer.lr=0.01") == [adam, "optimizer.lr=0.01"]
+    assert corrected(words[:2], "optimizer=sgd") == ["optimizer=sgd"]
+    both = "activation=relu initializer=zeros"
+    assert corrected([], both) == both.split()
+
+
+SWEEPS = {
+    "apart": ([0.9, 0.8], [0.01, 0.01], [3, 3], None),
+    "together": ([0.9, 0.895, 0.1], [0.01, 0.01, 0.0], [3, 3, 3], "seeds=30"),
+    "nearly apart": ([0.9, 0.893], [0.01, 0.008], [3, 3], "seeds=14"),
+    "one seed": ([0.9, 0.899], [0.0, 0.0], [1, 1], None),
+    "alone": ([0.9], [0.01], [3], None),
+    "equal": ([0.9, 0.9], [0.0, 0.0], [3, 3], None),
+    "diverged": ([0.9, float("nan")], [0.01, 0.01], [3, 3], None),
+}
+
+
+@pytest.mark.parametrize("name", list(SWEEPS))
+def test_a_sweep_whose_seeds_hide_the_difference(name):
+    means, deviations, counts, override = SWEEPS[name]
+    found = noise(means, deviations, counts, largest=True)
+    assert (found and found.override) == override
+
+
+def test_the_best_of_a_sweep_may_be_the_smallest():
+    means, deviations, counts = [0.5, 0.1, 0.11], [0.1, 0.02, 0.02], [3, 3, 3]
+    assert noise(means, deviations, counts, largest=True) is None
+    assert noise(means, deviations, counts, largest=False) is not None
+
+
+def test_kinds_are_told_apart_by_name():
+    names = [kind.name for kind in KINDS]
+    assert len(set(names)) == len(names) >= 30

@@ -55,7 +55,7 @@ def batches(*steps: int) -> Change:
 
             return at
 
-        run.batches = poisoned  # type: ignore[method-assign]
+        run.batches = poisoned
 
     return change
 
@@ -92,6 +92,6 @@ def losses(*steps: int, gradient: bool = False) -> Change:
             infinite = torch.where(mark, torch.inf, torch.zeros_like(nothing))
             return own(outputs, y) + (steep if gradient else infinite)
 
-        run.batches, run.loss = marked, loss  # type: ignore[method-assign]
+        run.batches, run.loss = marked, loss
 
     return change

@@ -318,7 +318,7 @@ def kill(where: str, patch: pytest.MonkeyPatch) -> None:
             raise Killed
         return result
 
-    def keep(self, waiting):
+    def keep(self, waiting, ended):
         if self.stack.step == 7 and where != "before any save":
             self.save()
         if self.stack.step == 11 and where in ("before any save", "between saves"):

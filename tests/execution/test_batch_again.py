@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_batch import TOTAL, Told, base, member, read, rows, signalled, three, trained
+from test_batch import TOTAL, Told, base, member, near, read, rows, signalled, three, trained
 
 from runner.components.dataset.data import Data
 from runner.execution import batch as batches
@@ -98,6 +98,48 @@ def test_other_data_is_refused(tmp_path, count, monkeypatch):
     assert read(made[0].folder, "status.json")["exit_code"] == 3
 
 
+MOODY = """
+from runner.components.schedule import Schedule
+
+def moody(total, *, fails: int, tells: int) -> Schedule:
+    def at(step, state):
+        return 1.0 / (step - fails)
+
+    def observe(state, row, value):
+        return {} if row["step"] != tells else state["what nobody knows"]
+
+    return Schedule(at, observe=observe)
+"""
+
+
+@pytest.mark.parametrize("count", [None, 1], ids=["as lanes", "each alone"])
+def test_a_schedule_that_fails_on_the_way_ends_its_job_alone(tmp_path, count, monkeypatch):
+    """F33: between two rows, and at an evaluation; the others train as if it had not been there."""
+    (tmp_path / "moods.py").write_text(MOODY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    schedule = {"_target_": "moods.moody", "fails": -1, "tells": -1}
+    monkeypatch.setitem(base().config, "schedule", schedule)
+
+    def made(root: Path, *faults: str) -> list[jobs.Member]:
+        return [member(f"job{at}", root, f"seed={at}", *filter(None, [fault]), trust=["moods"])
+                for at, fault in enumerate(faults)]  # fmt: skip
+
+    faulty = made(tmp_path, "", "schedule.fails=6", "schedule.tells=6", "")
+    sound = made(tmp_path / "sound", "", "", "", "")
+    final = trained(faulty, tmp_path, count).final()
+    trained(sound, tmp_path / "sound", count)
+    states = [final[job.id]["state"] for job in faulty]
+    assert states == ["finished", "failed", "failed", "finished"]
+    for at, fault in ((1, "ZeroDivisionError('float division by zero')"),
+                      (2, "KeyError('what nobody knows')")):  # fmt: skip
+        said = f"schedule failed at step 6: {fault}; the traceback is in error.txt"
+        assert final[f"job{at}"]["message"] == said
+        assert 'moods.py", line' in (faulty[at].folder / "error.txt").read_text()
+    for at in (0, 3):
+        near(rows(faulty[at].folder), rows(sound[at].folder))
+    del sys.modules["moods"]
+
+
 RAISES = """
 import sys
 from runner.components.optimizer.kind import Optimizer, zeros
@@ -128,7 +170,7 @@ def test_code_that_raises_or_leaves_ends_its_job_alone(tmp_path, count, lr, said
     told = trained(made, tmp_path, count)
     assert [each["state"] for each in told.final().values()].count("finished") == 2
     assert told.final()["job1"]["state"] == read(made[1].folder, "status.json")["state"] == "failed"
-    assert told.final()["job1"]["message"] == said
+    assert said in told.final()["job1"]["message"]
     assert read(made[1].folder, "status.json")["exit_code"] == 1
     text = (made[1].folder / "error.txt").read_text()
     assert 'raises.py", line' in text

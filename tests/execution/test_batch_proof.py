@@ -101,7 +101,7 @@ def loaded(root: Path) -> dict[str, Any]:
 def died(case: Case, root: Path) -> dict[str, Any]:
     """Let a batch die; return the newest checkpoint it left."""
 
-    def keep(self: lanes.Batch, waiting: Any) -> None:
+    def keep(self: lanes.Batch, waiting: Any, ended: Any) -> None:
         if self.stack.step == case.saved:
             self.save()
         if self.stack.step == case.died:

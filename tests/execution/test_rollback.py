@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 import pytest
 from poison import batches, changed
 from resuming import (
-    Cut,
     Killed,
     begin,
+    cut,
     differences,
     points,
     quickened,
-    record,
+    recorded_once,
     resume,
     rewrite,
     started,
@@ -48,23 +47,7 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory):
-    """Return the record of the uninterrupted run of a configuration, trained once."""
-
-    @functools.cache
-    def run(overrides: tuple[str, ...]) -> dict[str, Any]:
-        return record(begin(overrides, tmp_path_factory.mktemp("uncut")))
-
-    return run
-
-
-@contextlib.contextmanager
-def cut(after: int, kill: bool = False) -> Iterator[None]:
-    """Cut a run after so many steps, those it has taken back among them."""
-    waiting = Cut(after, kill)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "deferred", lambda: contextlib.nullcontext(waiting))
-        with pytest.raises(Killed if kill else Interrupted):
-            yield
+    return recorded_once(tmp_path_factory)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

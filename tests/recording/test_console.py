@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from runner.foundation.errors import Unwritable
+from runner.foundation.errors import Unwritable, printable
 from runner.recording import console
 from runner.recording.console import Terminal, number
 
@@ -54,6 +54,7 @@ def test_a_name_does_not_control_the_terminal(act, name):
     getattr(terminal, act)(*given)
     control = {each for each in shown(terminal) if ord(each) < 32 or 127 <= ord(each) < 160}
     assert control == {"\n"}
+    assert printable(name) in shown(terminal), "what it would obey is written out"
 
 
 @pytest.mark.parametrize("act", ["line", "table"])

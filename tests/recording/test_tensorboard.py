@@ -1,18 +1,23 @@
 """The event file, read back by TensorBoard's own readers."""
 
 import io
+import re
 
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
+from torch import nn
 
 from runner.foundation.errors import UnusableCheckpoint
 from runner.recording import tensorboard
-from runner.recording.tensorboard import Events, contact_sheet
+from runner.recording.graph import traced
+from runner.recording.tensorboard import Events
 
 
 @pytest.fixture
@@ -81,14 +86,38 @@ def test_images_decode(tmp_path, opened, channels, count, rows):
     assert decoded.mode == {1: "L", 3: "RGB"}[channels]
 
 
-def test_a_contact_sheet_shows_each_image_from_black_to_white():
-    images = torch.tensor([[0.0, 1.0], [-4.0, 4.0], [7.0, 7.0]]).reshape(3, 1, 1, 2)
-    sheet = contact_sheet(images, columns=2, scale=1)
-    assert sheet.dtype is torch.uint8
-    assert sheet.shape == (1, 6, 8)  # two rows and two columns, a border of one pixel
-    assert [sheet[0, 1, 1:3].tolist(), sheet[0, 1, 5:7].tolist()] == [[0, 255]] * 2
-    assert sheet[0, 4, 1:3].tolist() == [0, 0]  # an image of one value
-    assert set(sheet[0, 3:, 4:].flatten().tolist()) == {40}  # where there is none
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_decodes(tmp_path, opened, mode):
+    opened().image("test/confusion", Image.new(mode, (7, 3)), 12)
+    (stored,) = accumulated(tmp_path).Images("test/confusion")
+    assert (stored.step, stored.width, stored.height) == (12, 7, 3)
+    assert Image.open(io.BytesIO(stored.encoded_image_string)).mode == mode
+
+
+def test_curves_that_belong_together_stand_in_one_chart(tmp_path, opened):
+    """Read as TensorBoard's page reads them: the layout's own message, patterns matched."""
+    events = opened()
+    events.layout({"metrics": {"loss": "(train|valid|test)/loss$", "top5": "(train|valid)/top5$"}})
+    events.scalars({"train/loss": 1.0, "valid/loss": 1.0, "valid/loss2": 1.0, "lr": 1.0}, 1)
+    read = accumulated(tmp_path)
+    known = read.SummaryMetadata(custom_scalar.CONFIG_SUMMARY_TAG)
+    assert known.plugin_data.plugin_name == custom_scalar.PLUGIN_NAME
+    (stored,) = read.Tensors(custom_scalar.CONFIG_SUMMARY_TAG)
+    layout = Layout.FromString(tensor_util.make_ndarray(stored.tensor_proto).item())
+    (category,) = layout.category
+    assert category.title == "metrics"
+    assert [chart.title for chart in category.chart] == ["loss", "top5"]
+    (pattern,) = category.chart[0].multiline.tag
+    shown = [tag for tag in read.Tags()["scalars"] if re.match(pattern, tag)]
+    assert shown == ["train/loss", "valid/loss"]
+
+
+def test_a_graph_is_read_back(tmp_path, opened):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    opened().graph(traced(model, torch.zeros(3, 2, 2)))
+    nodes = {node.name: node for node in accumulated(tmp_path).Graph().node}
+    assert list(nodes) == ["input", "0_Flatten", "1_Linear", "output"]
+    assert nodes["1_Linear"].input == ["0_Flatten"]
 
 
 def test_text(tmp_path, opened):

@@ -197,12 +197,12 @@ def start(folder: Path, jobs: Sequence[Job], new: bool = False, **values: Any) -
     request = Request(config={}, choices={}, overrides=["x=a,b"])
     terminal = Terminal(Console(file=io.StringIO(), width=10_000, highlight=False))
     settings = sweep(**values)
-    code = launch.run(jobs, folder, settings, request, new, terminal, engine())  # type: ignore[arg-type]
-    return code, terminal.console.file.getvalue()  # type: ignore[attr-defined]
+    code = launch.run(jobs, folder, settings, request, new, terminal, engine())
+    return code, terminal.console.file.getvalue()
 
 
 def engine() -> Engine:
-    return Engine(checksum, groups, way_of, perform, Way, Member)  # type: ignore[arg-type]
+    return Engine(checksum, groups, way_of, perform, Way, Member)
 
 
 def trained(folder: Path) -> list[str]:

@@ -284,8 +284,8 @@ def test_code_that_fails_leaves_or_dies_ends_its_own_job(faulty, tmp_path: Path,
     assert {path.name for path in in_state(folder, "finished")} == {"doesone", "doestwo"}
     for name, said in SAID.items():
         status = directory.status(folder / f"does{name}")
-        assert (status["state"], status["message"], status["exit_code"] > 0) == (
-            "failed", said, True)  # fmt: skip
+        assert (status["state"], status["exit_code"] > 0) == ("failed", True)
+        assert said in status["message"]
         text = (folder / f"does{name}" / "error.txt").read_text()
         assert said in text
         assert ('faulty.py", line' in text) == (name in ("raise", "exit"))

@@ -2,65 +2,125 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from runner.diagnosis.verdicts.kind import Evidence, Verdict, median
+from runner.diagnosis.verdicts.initialization import flat_tails
+from runner.diagnosis.verdicts.kind import Evidence, Kind, Verdict, median
+from runner.diagnosis.verdicts.remedy import (
+    capacity,
+    higher_rate,
+    passing,
+    slower,
+    units,
+)
 
-OF_RATE = ("not learning", "learning rate too low", "learning rate low")
+SLOWER = "a tenth of the learning rate; preprocessing=standardize where inputs are large"
 POINTS = 6  # of a curve, before its shape means something
-HARDLY = 0.15  # of the first loss
-SLOPING = 0.03  # of the first loss, in a third of the run
-JUMPED = 2.0  # times the first loss
-LEARNT = 0.8  # of the first loss: a run that arrives may have jumped
-MOVES, GENTLE = 1e-3, 2e-2  # of the weights in a step
-OVERFIT = 1.4  # last validation loss against the best
+ARRIVED = 0.1  # of a constant answer's loss: a run that leaves no more is not too slow
+LEARNT = 0.8  # of the same: a run that arrives may have jumped
+MOVES, STILL, GENTLE = 1e-3, 1e-2, 2e-2  # of the weights in a step
+UNEVEN = 0.01  # of the layer that changes most: a layer that hardly learns
 EXCESS = 0.05  # of the first loss
-TOO_LARGE = 0.3  # of the weights, in one step
-LATE_DEAD = 0.5
+GROWN = 0.25  # units that died, or saturated, in training
+MATTERS = 0.02  # of the same: where less is left, there are units enough
+
+DIVERGED = Kind(
+    "diverged", "fault", "losses that are nan or infinite", 0, "S3, S4: diagnosis of the rate",
+    SLOWER,
+)  # fmt: skip
+TOO_HIGH = Kind(
+    "learning rate too high", "fault", "highest training loss over the first", 2.0,
+    "S3, S4: very high learning rate, above the initial loss", SLOWER,
+)  # fmt: skip
+TOO_LOW = Kind(
+    "learning rate too low", "fault", "share of a constant answer's loss that was taken away",
+    0.15, "S3, S4: less than 15 % in 12 epochs", "a rate whose steps change weights by 3 %",
+    below=True,
+)  # fmt: skip
+STALLED = Kind(
+    "stalled", "fault", "the same, of weights that do change", 0.15,
+    "S3, S4: less than 15 % in 12 epochs",
+    "a rectifier where only the last layers learn; a tenth of a large rate; optimizer=adam",
+    below=True,
+)  # fmt: skip
+LOW = Kind(
+    "learning rate low", "warning", "fall in a late third of the run, of a constant answer's loss",
+    0.05, "S3, S4: low learning rate, still sloping; the number is measured",
+    "a rate whose steps change weights by 3 %, at least three times as high",
+)  # fmt: skip
+LARGE_STEPS = Kind(
+    "updates too large", "warning",
+    "change of the middle layer's weights in a step, of their size, at the worst look", 0.5,
+    "theory: two such steps replace the weights; sound runs stay below 0.13 (measured)", SLOWER,
+)  # fmt: skip
+LOST_STEPS = Kind(
+    "updates too small", "warning", "largest change of a layer's weights in a step looked at", 1e-6,
+    "theory: float32 rounds at 6e-8 of a weight", "a rate whose steps change weights by 3 %",
+    below=True,
+)  # fmt: skip
+DIED = Kind(
+    "dead units", "warning", "share of a hidden layer's rectified units off on every row", 0.9,
+    "S1: dying ReLU; Adam at 0.1 kills 0.9 of a layer", SLOWER,
+)  # fmt: skip
+SATURATED = Kind(
+    "saturated in training", "warning", "mean share of a layer's activations in both flat tails",
+    0.5, "S0, S1: half lie there at std 0.05 to 1", SLOWER,
+)  # fmt: skip
+OVERFITTING = Kind(
+    "overfitting", "warning", "last validation loss over the best", 1.4,
+    "S2; study overfitting-and-early-stopping", "stopping=early; else dropout=inverted",
+)  # fmt: skip
+UNDERFITTING = Kind(
+    "underfitting", "warning", "errors, or variance, left of what a constant answer leaves", 0.5,
+    "S2, S4: capacity; a half is our choice",
+    "what holds the network back removed: penalty, dropout, linear form, few units",
+)  # fmt: skip
+KINDS = (DIVERGED, TOO_HIGH, TOO_LOW, STALLED, LOW, LARGE_STEPS, LOST_STEPS, DIED, SATURATED,
+         OVERFITTING, UNDERFITTING)  # fmt: skip
 
 
 def diverged(evidence: Evidence) -> Iterator[Verdict]:
     """The loss became nan or infinite (S3, S4: very high learning rate)."""
     if evidence.status.get("state") == "diverged":
-        yield Verdict(
-            "diverged", "fault",
-            "the loss became nan or infinite", 1, 1, "S4: diagnosis of the learning rate",
-            _rate(evidence, 0.1),
-        )  # fmt: skip
+        yield DIVERGED.verdict(1, "the loss became nan or infinite", slower(evidence))
 
 
 def learning_rate(evidence: Evidence) -> Iterator[Verdict]:
     """Tell the shapes apart: above its beginning, hardly moving, still sloping (S3, S4)."""
-    points, start = _train(evidence), evidence.first["network"].get("loss")
-    if not evidence.ended or len(points) < POINTS or not start:
+    points, left = _train(evidence), evidence.left
+    if evidence.status.get("state") != "finished" or len(points) < POINTS or left is None:
         return
-    if evidence.status.get("state") == "diverged" or (floor := evidence.facts.get("floor")) is None:
-        return
-    end, span = median(points[-3:]), max(start - floor, 1e-12)
-    fallen = (start - end) / span
-    if (highest := max(points)) > JUMPED * start and fallen < LEARNT:
-        yield Verdict(
-            "learning rate too high", "fault",
-            f"the training loss rose to {highest:.3g} from the {start:.3g} it began with, and ends "
-            f"at {end:.3g}",
-            highest / start, JUMPED, "S3, S4: very high learning rate", _rate(evidence, 0.1),
-        )  # fmt: skip
-    elif fallen < HARDLY:
-        moves = median(_updates(evidence) or [0.0]) > MOVES
-        yield Verdict(
-            "not learning" if moves else "learning rate too low", "fault",
-            f"training took away {max(fallen, 0):.0%} of the loss, "
-            f"{'though the weights change' if moves else 'and the weights hardly change'}",
-            fallen, HARDLY, "S3, S4: less than 15 % in 12 epochs",
-            "" if moves else _rate(evidence, 10),
-        )  # fmt: skip
-    elif (slope := _late(points) / span) > SLOPING and _gently(evidence) and _generalizes(evidence):
-        yield Verdict(
-            "learning rate low", "warning",
-            f"the training loss still fell by {slope:.0%} of its beginning in a late third of "
-            "the run: it had not arrived",
-            slope, SLOPING, "S3, S4: low learning rate", _rate(evidence, 3),
-        )  # fmt: skip
+    start, fallen, span = evidence.start or 0.0, 1 - left, evidence.to_learn or 1.0
+    largest = max(_updates(evidence), default=0.0)
+    calm = largest < GENTLE and _generalizes(evidence)
+    if (highest := max(points)) > TOO_HIGH.threshold * start and fallen < LEARNT:
+        yield TOO_HIGH.verdict(
+            highest / start,
+            f"the training loss rose to {highest:.3g} from the {start:.3g} it began with",
+            slower(evidence),
+        )
+    elif fallen < TOO_LOW.threshold and largest < STILL:
+        yield TOO_LOW.verdict(
+            fallen,
+            f"training took away {max(fallen, 0):.0%} of what a constant answer loses, and the "
+            "weights hardly change",
+            higher_rate(evidence, largest, 10),
+        )
+    elif fallen < STALLED.threshold and not capacity(evidence):
+        yield STALLED.verdict(
+            fallen,
+            f"training took away {max(fallen, 0):.0%} of what a constant answer loses, though the "
+            "weights change",
+            _going_on(evidence, largest),
+        )
+    elif (slope := _late(points) / span) > LOW.threshold and left > ARRIVED and calm:
+        yield LOW.verdict(
+            slope,
+            f"the training loss still fell by {slope:.0%} of what a constant answer loses in a "
+            "late third of the run: it had not arrived",
+            higher_rate(evidence, largest, 3),
+        )
 
 
 def updates(evidence: Evidence) -> Iterator[Verdict]:
@@ -68,13 +128,18 @@ def updates(evidence: Evidence) -> Iterator[Verdict]:
     ratios = _updates(evidence)
     if len(ratios) < POINTS:
         return
-    middle = median(ratios)
-    if middle > TOO_LARGE:
-        yield Verdict(
-            "updates too large", "fault",
-            f"a step changes the weights by {middle:.0%} of their size",
-            middle, TOO_LARGE, "measured: sound runs stay below 10 %", _rate(evidence, 0.1),
-        )  # fmt: skip
+    middle, largest = max(map(median, _by_look(evidence))), max(ratios)
+    if middle > LARGE_STEPS.threshold and evidence.chosen("regularizer") == "none":
+        yield LARGE_STEPS.verdict(
+            middle, f"a step changes the weights by {middle:.0%} of their size", slower(evidence)
+        )
+    elif 0 < largest < LOST_STEPS.threshold:
+        yield LOST_STEPS.verdict(
+            largest,
+            f"no step changes a layer's weights by more than {largest:.1e} of their size: most of "
+            "it is lost in rounding",
+            higher_rate(evidence, largest, 10),
+        )
 
 
 def died(evidence: Evidence) -> Iterator[Verdict]:
@@ -86,13 +151,30 @@ def died(evidence: Evidence) -> Iterator[Verdict]:
     if not rectifying or not before or len(before) != len(after):
         return
     grown = max(b - a for a, b in zip(before, after, strict=True))
-    if max(after) > LATE_DEAD and grown > LATE_DEAD / 2:
-        yield Verdict(
-            "dead units", "warning",
+    if max(after) > DIED.threshold and grown > GROWN and _unlearnt(evidence):
+        yield DIED.verdict(
+            max(after),
             f"{max(after):.0%} of the units of a hidden layer are off on every row; "
             f"{grown:.0%} died in training",
-            max(after), LATE_DEAD, "S1, S3: dying ReLU", _rate(evidence, 0.3),
-        )  # fmt: skip
+            slower(evidence),
+        )
+
+
+def saturated(evidence: Evidence) -> Iterator[Verdict]:
+    """Squashing units have been driven into their flat tails while training (S0, S1)."""
+    if len(evidence.probes) < 2:
+        return
+    before, after = (flat_tails(evidence, evidence.probes[at]) for at in (0, -1))
+    if not before or len(before) != len(after):
+        return
+    grown = max(b - a for a, b in zip(before, after, strict=True))
+    if max(after) > SATURATED.threshold and grown > GROWN and _unlearnt(evidence):
+        yield SATURATED.verdict(
+            max(after),
+            f"{max(after):.0%} of the activations of a hidden layer lie in the flat tails; "
+            f"{grown:.0%} came there in training",
+            slower(evidence),
+        )
 
 
 def overfitting(evidence: Evidence) -> Iterator[Verdict]:
@@ -100,26 +182,52 @@ def overfitting(evidence: Evidence) -> Iterator[Verdict]:
     valid, train = [v for _, v in evidence.curve("valid/loss")], _train(evidence)
     if len(valid) < POINTS or len(train) < 2 or not evidence.ended:
         return
-    best, last = min(valid), median(valid[-3:])
-    at = valid.index(best)
-    start = evidence.first["network"].get("loss") or last
-    if (
-        last - best > EXCESS * start
-        and last / best > OVERFIT
-        and at < len(valid) - 3
-        and train[-1] < train[0]
-    ):
-        yield Verdict(
-            "overfitting", "warning",
+    lowest, last = min(valid), median(valid[-3:])
+    at, best = valid.index(lowest), max(lowest, 1e-12)
+    start = evidence.start or last
+    far = last - best > EXCESS * start and last > OVERFITTING.threshold * best
+    if far and at < len(valid) - 3 and train[-1] < train[0]:
+        yield OVERFITTING.verdict(
+            last / best,
             f"the validation loss is {last / best:.1f} times its best, of "
             f"{len(valid) - 1 - at} evaluations ago, while the training loss went on falling",
-            last / best, OVERFIT, "S2: overfitting; study overfitting-and-early-stopping",
-            "stopping=early" if evidence.settings.get("stopping") == "none" else "dropout=inverted",
-        )  # fmt: skip
+            "stopping=early" if evidence.chosen("stopping") == "none" else _restraint(evidence),
+        )
+
+
+def underfitting(evidence: Evidence) -> Iterator[Verdict]:
+    """The curve has arrived, and most is left to learn, on new rows as well (S2, S4)."""
+    points, left, wrong = _train(evidence), evidence.left, _wrong(evidence)
+    if evidence.status.get("state") != "finished" or len(points) < POINTS or left is None:
+        return
+    fallen, override = 1 - left, capacity(evidence)
+    span = evidence.to_learn or 1.0
+    arrived = _late(points) / span < LOW.threshold and max(_updates(evidence), default=0) > MOVES
+    if not arrived or wrong is None or (fallen < STALLED.threshold and not override):
+        return
+    if wrong > UNDERFITTING.threshold and max(points) < TOO_HIGH.threshold * points[0]:
+        yield UNDERFITTING.verdict(
+            wrong,
+            f"the training loss falls no more, and {wrong:.0%} of what a constant answer gets "
+            "wrong is still wrong",
+            override or units(evidence),
+        )
 
 
 def _train(evidence: Evidence) -> list[float]:
     return [value for _, value in evidence.curve("train/loss")]
+
+
+def _wrong(evidence: Evidence) -> float | None:
+    """Return the errors (or variance) left, of those of a constant answer; the best split's."""
+    largest = evidence.facts.get("data", {}).get("largest_class")
+    shares = []
+    for split in ("train", "valid"):
+        if largest is not None and largest < 1 and (found := evidence.curve(f"{split}/accuracy")):
+            shares.append((1 - median([each for _, each in found[-3:]])) / (1 - largest))
+        elif found := evidence.curve(f"{split}/r2"):
+            shares.append(1 - median([each for _, each in found[-3:]]))
+    return min(shares, default=None)
 
 
 def _late(points: list[float]) -> float:
@@ -128,9 +236,10 @@ def _late(points: list[float]) -> float:
     return max(first - second, second - median(points[-3:]))
 
 
-def _gently(evidence: Evidence) -> bool:
-    """Tell whether no step that was looked at changed the weights by much."""
-    return max(_updates(evidence), default=0.0) < GENTLE
+def _unlearnt(evidence: Evidence) -> bool:
+    """Tell whether there is something left to learn."""
+    left = evidence.left
+    return left is None or left > MATTERS
 
 
 def _generalizes(evidence: Evidence) -> bool:
@@ -141,17 +250,37 @@ def _generalizes(evidence: Evidence) -> bool:
 
 def _updates(evidence: Evidence) -> list[float]:
     """Return by what share of its size a step changed the weights of a layer, each time."""
-    return [
-        numbers["update"]
+    return [each for look in _by_look(evidence) for each in look]
+
+
+def _by_look(evidence: Evidence) -> list[list[float]]:
+    """Return the same, look by look."""
+    looks = [
+        [
+            numbers["update"]
+            for numbers in probe["layers"].values()
+            if numbers.get("update") is not None and math.isfinite(numbers["update"])
+        ]
         for probe in evidence.probes
-        for numbers in probe["layers"].values()
-        if numbers.get("update") is not None
     ]
+    return [look for look in looks if look]
 
 
-def _rate(evidence: Evidence, factor: float) -> str:
-    lr = evidence.settings.get("optimizer.lr")
-    return f"optimizer.lr={lr * factor:.2g}" if isinstance(lr, int | float) else ""
+def _going_on(evidence: Evidence, largest: float) -> str:
+    """Return what gets a run on whose weights move in vain."""
+    if evidence.chosen("optimizer").startswith("rprop"):  # it takes no minibatches (C25)
+        return "optimizer=adam"
+    first = min(next(iter(_by_look(evidence)), [largest]))
+    if first < UNEVEN * largest and (override := passing(evidence)):
+        return override
+    if largest > GENTLE or evidence.chosen("optimizer") == "adam":
+        return slower(evidence)
+    return "optimizer=adam"
 
 
-RULES = (diverged, learning_rate, updates, died, overfitting)
+def _restraint(evidence: Evidence) -> str:
+    """Return what keeps a network from learning rows by heart, beside stopping early."""
+    return "dropout=inverted" if evidence.chosen("dropout") == "none" else ""
+
+
+RULES = (diverged, learning_rate, updates, died, saturated, overfitting, underfitting)

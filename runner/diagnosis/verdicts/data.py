@@ -2,90 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from runner.diagnosis.verdicts.kind import Evidence, Verdict
+from runner.diagnosis.verdicts.kind import Evidence, Kind, Verdict
 
-SPREAD = 100.0  # of the columns' standard deviations, largest against smallest
-OFFSET = 5.0  # of a column's mean, in its standard deviations
-DEPENDENT = 500.0
-SHARE = 0.9  # of the commonest class
-IMBALANCE = 10.0
-LEAK = 0.01
+FEW = 16  # rows of a batch, of which one class may well have nearly all
+
+UNSCALED = Kind(
+    "unscaled inputs", "warning", "standard deviation of the widest column over the narrowest",
+    100.0, "S3: weather, 40 to 100 beside 0.3 to 0.6; S4: scaling, first idea",
+    "preprocessing=standardize",
+)  # fmt: skip
+LARGE = Kind(
+    "large inputs", "warning", "root mean square of the inputs", 10.0,
+    "He et al. 2015: outputs begin as large as inputs, and a softmax of +-10 is saturated",
+    "preprocessing=standardize",
+)  # fmt: skip
+SMALL = Kind(
+    "small inputs", "warning", "root mean square of the inputs", 0.05,
+    "theory: the first layer's gradient shrinks with it, to a twentieth here",
+    "preprocessing=standardize", below=True,
+)  # fmt: skip
+OFFSET = Kind(
+    "inputs off centre", "warning", "a column's mean, in its standard deviations", 5.0,
+    "S0: before and after normalization", "preprocessing=standardize",
+)  # fmt: skip
+DEPENDENT = Kind(
+    "dependent inputs", "note", "condition number of the columns' covariance", 500.0,
+    "S4: scaling, second idea; gradient descent needs about as many steps",
+    "preprocessing=pca_whiten",
+)  # fmt: skip
+CONSTANT = Kind(
+    "nearly constant labels", "warning", "share of the commonest class", 0.9, "chance level",
+    "dataset.balance=null where it was set; else =1, if enough rows are left",
+)  # fmt: skip
+IMBALANCE = Kind(
+    "class imbalance", "warning", "rows of the commonest class over the rarest one's", 10.0,
+    "Cui et al. 2019: long-tailed sets begin at 10",
+    "dataset.balance=null where it was set; else =1, if enough rows are left",
+)  # fmt: skip
+LEAKAGE = Kind(
+    "leakage", "warning", "share of a split's rows that stand in the training split too", 0.01,
+    "S2: disjoint splits", "",
+)  # fmt: skip
+SORTED = Kind(
+    "sorted data", "warning", "mean share of a batch's commonest class", 0.75,
+    "S4: shuffle; S2: minibatches", "sampler=minibatch",
+)  # fmt: skip
+KINDS = (UNSCALED, LARGE, SMALL, OFFSET, DEPENDENT, CONSTANT, IMBALANCE, LEAKAGE, SORTED)
 
 
 def unscaled(evidence: Evidence) -> Iterator[Verdict]:
-    """Columns of very different scales, or far from zero (S0, S3, S4)."""
-    data = evidence.facts.get("data", {})
-    spread, offset = data.get("scale_spread"), data.get("offset")
-    if spread is not None and spread > SPREAD:
-        yield Verdict(
-            "unscaled inputs", "warning",
+    """Columns of very different scales, too large or small, or far from zero (S0, S3, S4)."""
+    data, override = _data(evidence), "preprocessing=standardize"
+    spread, size, offset = (data.get(key) for key in ("scale_spread", "magnitude", "offset"))
+    if spread is not None and spread > UNSCALED.threshold:
+        yield UNSCALED.verdict(
+            spread,
             f"the input with the largest scale varies {spread:.3g} times as much as the one with "
             "the smallest",
-            spread, SPREAD, "S3: weather; S4: scaling, first idea", "preprocessing=standardize",
-        )  # fmt: skip
-    elif offset is not None and offset > OFFSET:
-        yield Verdict(
-            "inputs off centre", "warning",
+            override,
+        )
+    elif offset is not None and offset > OFFSET.threshold:
+        yield OFFSET.verdict(
+            offset,
             f"the inputs' mean is {offset:.3g} of their standard deviations away from zero",
-            offset, OFFSET, "S0: before and after normalization", "preprocessing=standardize",
-        )  # fmt: skip
+            override,
+        )
+    elif size is not None and size > LARGE.threshold:
+        yield LARGE.verdict(size, f"the inputs' root mean square is {size:.3g}", override)
+    elif size is not None and 0 < size < SMALL.threshold:
+        yield SMALL.verdict(size, f"the inputs' root mean square is {size:.3g}", override)
 
 
 def dependent(evidence: Evidence) -> Iterator[Verdict]:
     """Columns that follow each other make the loss a narrow valley (S4)."""
-    data = evidence.facts.get("data", {})
-    condition = data.get("condition")
-    if condition is not None and data.get("flat") and condition > DEPENDENT:
-        yield Verdict(
-            "dependent inputs", "note",
+    condition = _data(evidence).get("condition")
+    if condition is not None and condition > DEPENDENT.threshold:
+        yield DEPENDENT.verdict(
+            condition,
             f"columns follow each other: the condition number of their covariance is "
             f"{condition:.3g}, and plain gradient descent needs about as many steps",
-            condition, DEPENDENT, "S4: scaling, second idea", "preprocessing=pca_whiten",
-        )  # fmt: skip
+            "preprocessing=pca_whiten",
+        )
 
 
 def labels(evidence: Evidence) -> Iterator[Verdict]:
     """Nearly constant labels, or classes of very different sizes."""
-    data = evidence.facts.get("data", {})
-    share, ratio = data.get("largest_class"), data.get("class_ratio")
-    if share is not None and share >= SHARE:
-        yield Verdict(
-            "nearly constant labels", "warning",
+    share, ratio = (_data(evidence).get(key) for key in ("largest_class", "class_ratio"))
+    if share is not None and share >= CONSTANT.threshold:
+        yield CONSTANT.verdict(
+            share,
             f"{share:.0%} of the training rows are of one class: who always says so is as right",
-            share, SHARE, "chance level", "loss=focal" if evidence.facts.get("focal") else "",
-        )  # fmt: skip
-    elif ratio is not None and ratio > IMBALANCE:
-        yield Verdict(
-            "class imbalance", "warning",
+            _balanced(evidence),
+        )
+    elif ratio is not None and ratio > IMBALANCE.threshold:
+        yield IMBALANCE.verdict(
+            ratio,
             f"the commonest class has {ratio:.3g} times as many rows as the rarest",
-            ratio, IMBALANCE, "share of a class in a batch below one in ten of another's", "",
-        )  # fmt: skip
+            _balanced(evidence),
+        )
 
 
 def leakage(evidence: Evidence) -> Iterator[Verdict]:
     """Rows of the training split stand in another split too."""
-    for split, share in (evidence.facts.get("data", {}).get("leaks") or {}).items():
-        if share > LEAK:
-            yield Verdict(
-                "leakage", "warning",
+    for split, share in (_data(evidence).get("leaks") or {}).items():
+        if share > LEAKAGE.threshold:
+            yield LEAKAGE.verdict(
+                share,
                 f"{share:.0%} of the {split} rows stand in the training split too: its numbers "
-                "are too good",
-                share, LEAK, "splits are disjoint (S2)", "",
-            )  # fmt: skip
+                "are too good; remove rows that stand twice",
+            )
 
 
 def sorted_rows(evidence: Evidence) -> Iterator[Verdict]:
     """Batches of a single class, as in sorted data (S2, S4)."""
-    data = evidence.facts.get("data", {})
-    pure, largest = data.get("batch_purity"), data.get("largest_class")
-    if pure is not None and largest is not None and pure > SHARE and largest < SHARE - 0.2:
-        yield Verdict(
-            "sorted data", "warning",
-            f"the commonest class of a batch has {pure:.0%} of its rows, of all rows {largest:.0%}",
-            pure, SHARE, "S4: shuffle; S2: minibatches", "sampler=minibatch",
+    purity, largest = (_data(evidence).get(key) for key in ("batch_purity", "largest_class"))
+    if purity is None or largest is None or (evidence.facts.get("batch") or 0) < FEW:
+        return
+    if purity > SORTED.threshold > largest + 0.2:
+        yield SORTED.verdict(
+            purity,
+            f"the commonest class of a batch has {purity:.0%} of its rows, of all rows "
+            f"{largest:.0%}"
+            + ("; batch normalization learns one class at a time"
+               if evidence.facts.get("batch_norms") else ""),
+            "sampler=minibatch",
         )  # fmt: skip
+
+
+def _balanced(evidence: Evidence) -> str:
+    """Return what makes classes alike, if that leaves rows for a batch."""
+    data = _data(evidence)
+    if "dataset.balance" in evidence.settings:
+        return "dataset.balance=null"
+    rarest = data.get("rows", 0) * data["largest_class"] / data.get("class_ratio", math.inf)
+    left = rarest * evidence.facts.get("outputs", 0)
+    return "dataset.balance=1" if left >= (evidence.facts.get("batch") or 1) else ""
+
+
+def _data(evidence: Evidence) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = evidence.facts.get("data", {})
+    return found
 
 
 RULES = (unscaled, dependent, labels, leakage, sorted_rows)

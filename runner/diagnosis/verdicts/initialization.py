@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from runner.diagnosis.verdicts.kind import Evidence, Verdict
+from runner.diagnosis.verdicts.kind import Evidence, Kind, Verdict
+from runner.diagnosis.verdicts.remedy import initializer, normalized, passing, standardized
 
 LAYERS = 3  # fewer say nothing about a trend
-SHRINKS, GROWS = 0.1, 10.0  # last hidden layer against the first
 ALIKE = 1e-6  # of the weights
-SATURATED, DEAD = 0.2, 0.4
-VANISHES, EXPLODES = 1e-3, 1e3
+
+SYMMETRIC = Kind(
+    "symmetric weights", "fault", "hidden layers whose units all start alike", 0,
+    "S1, S4: symmetry breaking", "the initializer for the activation",
+)  # fmt: skip
+SHRINKING = Kind(
+    "shrinking activations", "fault",
+    "standard deviation of the last hidden layer's activations over the first one's", 0.1,
+    "S1, S3: std 0.01 in 10 layers; S0: Xavier with ReLU",
+    "the initializer for the activation; else normalization=layer", below=True,
+)  # fmt: skip
+EXPLODING = Kind(
+    "exploding activations", "fault", "the same", 10.0, "S3: products of many factors above 1",
+    "the initializer for the activation; else normalization=layer",
+)  # fmt: skip
+SATURATED = Kind(
+    "saturated at the start", "fault", "mean share of activations in both flat tails", 0.2,
+    "S0: std 0.05 (25 to 40 %), S1: std 1 (over 85 %); Xavier below 1 %",
+    "preprocessing=standardize where inputs are large; else the initializer",
+)  # fmt: skip
+DEAD = Kind(
+    "dead units at the start", "fault",
+    "share of a hidden layer's rectified units that are off on every row", 0.4,
+    "S3: about 10 % in layer 10 of a sound network",
+    "preprocessing=standardize where inputs are large; the initializer; activation=leaky_relu",
+)  # fmt: skip
+VANISHING = Kind(
+    "vanishing gradients", "fault",
+    "gradient of a row's loss in the first hidden layer over the last one's", 1e-3,
+    "S1, S3: saturating activations in depth",
+    "a rectifier instead of a sigmoid; the initializer; normalization=layer", below=True,
+)  # fmt: skip
+GROWING = Kind(
+    "exploding gradients", "fault", "the same", 1e3, "S1: std 1 in 10 layers of tanh; S3",
+    "the initializer; else normalization=layer",
+)  # fmt: skip
+KINDS = (SYMMETRIC, SHRINKING, EXPLODING, SATURATED, DEAD, VANISHING, GROWING)
 
 
 def symmetric(evidence: Evidence) -> Iterator[Verdict]:
@@ -23,12 +59,12 @@ def symmetric(evidence: Evidence) -> Iterator[Verdict]:
         and numbers["spread"] <= ALIKE * numbers["weight"]
     ]  # fmt: skip
     if hidden:
-        yield Verdict(
-            "symmetric weights", "fault",
+        yield SYMMETRIC.verdict(
+            len(hidden),
             f"all units of layer {hidden[0]} start with the same weights: they stay alike, and the "
             "layer is worth a single unit",
-            len(hidden), 1, "S1, S4: symmetry breaking", _initializer(evidence),
-        )  # fmt: skip
+            initializer(evidence),
+        )
 
 
 def scale(evidence: Evidence) -> Iterator[Verdict]:
@@ -38,35 +74,32 @@ def scale(evidence: Evidence) -> Iterator[Verdict]:
         return
     ratio = stds[-1] / stds[0]
     each = ratio ** (1 / (len(stds) - 1))
-    if ratio < SHRINKS:
-        yield Verdict(
-            "shrinking activations", "fault",
+    override = initializer(evidence) or normalized(evidence)
+    if ratio < SHRINKING.threshold:
+        yield SHRINKING.verdict(
+            ratio,
             f"activations shrink to {ratio:.1e} of the first hidden layer's over {len(stds)} "
             f"layers ({each:.2f} a layer): deeper layers see hardly any signal",
-            ratio, SHRINKS, "S1, S3: std 0.01 in 10 layers; S0: Xavier with ReLU",
-            _initializer(evidence),
-        )  # fmt: skip
-    elif ratio > GROWS:
-        yield Verdict(
-            "exploding activations", "fault",
+            override,
+        )
+    elif ratio > EXPLODING.threshold:
+        yield EXPLODING.verdict(
+            ratio,
             f"activations grow {ratio:.1e} times over {len(stds)} layers ({each:.2f} a layer)",
-            ratio, GROWS, "S3: products of many factors above 1", _initializer(evidence),
-        )  # fmt: skip
+            override,
+        )
 
 
 def saturated(evidence: Evidence) -> Iterator[Verdict]:
     """Units of a squashing activation sit in its flat tails before training (S0, S1)."""
-    if not any(known.get("squashes") for known in evidence.facts.get("layers", {}).values()):
-        return
-    shares = evidence.hidden(evidence.first, "flat")
-    if shares and (share := sum(shares) / len(shares)) > SATURATED:
-        yield Verdict(
-            "saturated at the start", "fault",
+    shares = flat_tails(evidence, evidence.first)
+    if shares and (share := sum(shares) / len(shares)) > SATURATED.threshold:
+        yield SATURATED.verdict(
+            share,
             f"{share:.0%} of the activations lie in the flat tails before the first step: hardly a "
             "gradient passes them",
-            share, SATURATED, "S0: std 0.05 (25 to 40 %), S1: std 1 (over 85 %); Xavier below 1 %",
-            _initializer(evidence),
-        )  # fmt: skip
+            standardized(evidence) or initializer(evidence) or normalized(evidence),
+        )
 
 
 def dead(evidence: Evidence) -> Iterator[Verdict]:
@@ -74,14 +107,13 @@ def dead(evidence: Evidence) -> Iterator[Verdict]:
     if not any(known.get("rectifies") for known in evidence.facts.get("layers", {}).values()):
         return
     shares = evidence.hidden(evidence.first, "dead")
-    if shares and (worst := max(shares)) > DEAD:
-        yield Verdict(
-            "dead units at the start", "fault",
+    if shares and (worst := max(shares)) > DEAD.threshold:
+        yield DEAD.verdict(
+            worst,
             f"{worst:.0%} of the units of a hidden layer are off on every row before the first "
             "step",
-            worst, DEAD, "S3: about 10 % in layer 10 of a sound network",
-            _initializer(evidence) or "activation=leaky_relu",
-        )  # fmt: skip
+            standardized(evidence) or initializer(evidence) or "activation=leaky_relu",
+        )
 
 
 def gradients(evidence: Evidence) -> Iterator[Verdict]:
@@ -90,35 +122,26 @@ def gradients(evidence: Evidence) -> Iterator[Verdict]:
     if len(sizes) < LAYERS:
         return
     ratio = sizes[0] / sizes[-1]
-    if ratio < VANISHES:
-        yield Verdict(
-            "vanishing gradients", "fault",
+    if ratio < VANISHING.threshold:
+        yield VANISHING.verdict(
+            ratio,
             f"the gradient of the first hidden layer is {ratio:.1e} of the last one's: the first "
             "layers do not learn",
-            ratio, VANISHES, "S1, S3: saturating activations in depth", _passing(evidence),
-        )  # fmt: skip
-    elif ratio > EXPLODES:
-        yield Verdict(
-            "exploding gradients", "fault",
+            passing(evidence),
+        )
+    elif ratio > GROWING.threshold:
+        yield GROWING.verdict(
+            ratio,
             f"the gradient of the first hidden layer is {ratio:.1e} times the last one's",
-            ratio, EXPLODES, "S1: std 1 in 10 layers of tanh; S3", _initializer(evidence),
-        )  # fmt: skip
+            initializer(evidence) or normalized(evidence),
+        )
 
 
-def _initializer(evidence: Evidence) -> str:
-    """Return the initializer that keeps variances for the activation at hand."""
-    used = [known for known in evidence.facts.get("layers", {}).values() if known.get("activation")]
-    squashing = sum(bool(known.get("squashes")) for known in used)
-    name = "xavier_fan_in" if squashing > len(used) / 2 else "kaiming_normal"
-    return "" if evidence.settings.get("initializer") == name else f"initializer={name}"
-
-
-def _passing(evidence: Evidence) -> str:
-    """Return what lets gradients through: a fitting scale, else another activation."""
-    used = [known for known in evidence.facts.get("layers", {}).values() if known.get("squashes")]
-    if used and evidence.settings.get("activation") == "sigmoid":
-        return "activation=relu initializer=kaiming_normal"
-    return _initializer(evidence) or "normalization=batch"
+def flat_tails(evidence: Evidence, probe: Mapping[str, Any]) -> list[float]:
+    """Return the share of activations in flat tails, of each hidden layer that can saturate."""
+    layers = evidence.facts.get("layers", {})
+    squash = all(known.get("squashes") for known in layers.values() if known.get("activation"))
+    return evidence.hidden(probe, "flat") if squash else []
 
 
 RULES = (symmetric, scale, saturated, dead, gradients)

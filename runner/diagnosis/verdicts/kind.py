@@ -33,12 +33,36 @@ class Verdict(NamedTuple):
     override: str = ""
 
 
+class Kind(NamedTuple):
+    """A kind of fault: what all verdicts of its name share, and what the page says of it.
+
+    measure    what the number is
+    threshold  above which it is wrong; below which, where `below`
+    source     of the threshold
+    remedy     what is offered, in general; "" where no word would help
+    """
+
+    name: str
+    severity: Severity
+    measure: str
+    threshold: float
+    source: str
+    remedy: str
+    below: bool = False
+
+    def verdict(self, number: float, text: str, override: str = "") -> Verdict:
+        """Return a case of it."""
+        return Verdict(
+            self.name, self.severity, text, number, self.threshold, self.source, override
+        )
+
+
 @dataclass(frozen=True)
 class Evidence:
     """A run as its files tell it.
 
     settings  flat: chosen options by group, values by full key
-    facts     of data and model, from before the first step
+    facts     of data and model, from before the first step (`runner.assemble.facts`)
     probes    rows of probes.jsonl: step, epoch, layers, network
     rows      of metrics.jsonl
     status    status.json
@@ -67,6 +91,40 @@ class Evidence:
         names = [name for name, known in layers.items() if known.get("activation")]
         values = [probe["layers"].get(name, {}).get(key) for name in names]
         return [value for value in values if value is not None and math.isfinite(value)]
+
+    @property
+    def start(self) -> float | None:
+        """Return the loss that training began with; with what it adds, penalty and dropout."""
+        start, points = self.first["network"].get("loss"), self.curve("train/loss")
+        if start is None or not math.isfinite(start):
+            return None
+        added = self.chosen("regularizer") != "none" or self.chosen("dropout") != "none"
+        return max(start, points[0][1]) if points and added else start
+
+    @property
+    def to_learn(self) -> float | None:
+        """Return how much loss there is to take away: what a constant answer has, or less.
+
+        A random start may have more. None where nothing is known of the loss.
+        """
+        start, floor, chance = self.start, self.facts.get("floor"), self.facts.get("chance")
+        if not start or floor is None:
+            return None
+        level = start if chance is None or self.chosen("regularizer") != "none" else chance
+        return max(min(start, level) - floor, 1e-12)
+
+    @property
+    def left(self) -> float | None:
+        """Return the share of that which is left at the end."""
+        points, whole = self.curve("train/loss"), self.to_learn
+        if not points or whole is None:
+            return None
+        last = median([value for _, value in points[-3:]])
+        return max(0.0, last - float(self.facts["floor"])) / whole
+
+    def chosen(self, group: str) -> str:
+        """Return the option of a group, or "none"."""
+        return str(self.settings.get(group, "none"))
 
     def curve(self, key: str) -> list[tuple[int, float]]:
         """Return the points of a curve."""
