@@ -14,12 +14,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from runner.cli.configure import add_run, here, output_root
-from runner.diagnosis.verdicts import judge
+from runner.diagnosis.verdicts import judge, sweep
 from runner.diagnosis.verdicts.kind import SEVERITIES, Verdict
 from runner.foundation.files import read_json
 from runner.recording import directory
 from runner.recording.console import Terminal, number
-from runner.reports import diagnosis
+from runner.reports import diagnosis, folding, results
 from runner.reports.run import command
 
 STYLES = {"fault": "red", "warning": "yellow", "note": "blue"}
@@ -91,5 +91,19 @@ def _sweep(folder: Path, terminal: Terminal) -> None:
         terminal.line(f"\n{severity}: {name}, {len(whose)} of {len(jobs)} jobs", STYLES[severity])
         first, example = whose[0]
         terminal.line(f"  {first}: {diagnosis.line(example)}")
-    if not found:
+    if verdict := _noise(folder):
+        _print(verdict, folder, terminal)
+    elif not found:
         terminal.line("nothing found that is wrong")
+
+
+def _noise(folder: Path) -> Verdict | None:
+    """Judge whether the seeds of a sweep let its configurations be told apart."""
+    table = results.read(folder)
+    able = [each.value for each in folding.best(table, folding.folded(table)) if each.value]
+    return sweep.noise(
+        [each.mean for each in able],
+        [each.std or 0.0 for each in able],
+        [each.n for each in able],
+        largest=table.sign() > 0,
+    )

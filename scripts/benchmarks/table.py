@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+WORDS = ("what it is", "remark", "severity", "measured", "source", "remedy", "verdict", "pasted")
 SWEEP = "## Sweep"  # how the headings of tables of sweeps begin
 INTRODUCTION = """\
 # Benchmarks
@@ -89,4 +90,4 @@ def _sections(text: str) -> list[str]:
 
 def _is_text(table: Table, at: int) -> bool:
     """Tell whether a column holds words."""
-    return table.columns[at] in ("what it is", "remark")
+    return table.columns[at] in WORDS

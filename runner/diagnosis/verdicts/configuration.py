@@ -27,12 +27,13 @@ DECAYED = Kind(
 EARLY = Kind(
     "schedule ends too early", "warning",
     "share of the run with a learning rate below 0.5 % of its largest, with loss left", 0.3,
-    "S4: too fast a decay stops before it arrives", "schedule=cosine",
+    "S4: too fast a decay stops before it arrives; the number is our choice", "schedule=cosine",
 )  # fmt: skip
 STATISTICS = Kind(
     "running statistics off", "warning",
     "loss in evaluation mode over that in training mode, on the same rows", 2,
-    "S0, S4: batch norm at test", "normalization.momentum=0.1; else normalization=layer",
+    "S0, S4: batch norm at test; the number is our choice",
+    "normalization.momentum=0.1; else normalization=layer",
 )  # fmt: skip
 NOISE = Kind(
     "noise at test", "warning",

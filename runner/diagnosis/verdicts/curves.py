@@ -39,7 +39,8 @@ TOO_LOW = Kind(
     below=True,
 )  # fmt: skip
 STALLED = Kind(
-    "stalled", "fault", "the same, of weights that do change", 0.15,
+    "stalled", "fault",
+    "share of a constant answer's loss that was taken away, though weights change", 0.15,
     "S3, S4: less than 15 % in 12 epochs",
     "a rectifier where only the last layers learn; a tenth of a large rate; optimizer=adam",
     below=True,
@@ -65,7 +66,7 @@ DIED = Kind(
 )  # fmt: skip
 SATURATED = Kind(
     "saturated in training", "warning", "mean share of a layer's activations in both flat tails",
-    0.5, "S0, S1: half lie there at std 0.05 to 1", SLOWER,
+    0.5, "S0, S1: 25 to 85 % at std 0.05 to 1", SLOWER,
 )  # fmt: skip
 OVERFITTING = Kind(
     "overfitting", "warning", "last validation loss over the best", 1.4,

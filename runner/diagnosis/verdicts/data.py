@@ -27,11 +27,11 @@ SMALL = Kind(
 )  # fmt: skip
 OFFSET = Kind(
     "inputs off centre", "warning", "a column's mean, in its standard deviations", 5.0,
-    "S0: before and after normalization", "preprocessing=standardize",
+    "S0: before and after normalization; the number is our choice", "preprocessing=standardize",
 )  # fmt: skip
 DEPENDENT = Kind(
     "dependent inputs", "note", "condition number of the columns' covariance", 500.0,
-    "S4: scaling, second idea; gradient descent needs about as many steps",
+    "S4: scaling, second idea: gradient descent needs as many steps; the number is our choice",
     "preprocessing=pca_whiten",
 )  # fmt: skip
 CONSTANT = Kind(
@@ -49,7 +49,7 @@ LEAKAGE = Kind(
 )  # fmt: skip
 SORTED = Kind(
     "sorted data", "warning", "mean share of a batch's commonest class", 0.75,
-    "S4: shuffle; S2: minibatches", "sampler=minibatch",
+    "S4: shuffle; S2: minibatches; the number is our choice", "sampler=minibatch",
 )  # fmt: skip
 KINDS = (UNSCALED, LARGE, SMALL, OFFSET, DEPENDENT, CONSTANT, IMBALANCE, LEAKAGE, SORTED)
 

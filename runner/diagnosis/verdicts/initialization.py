@@ -18,11 +18,13 @@ SYMMETRIC = Kind(
 SHRINKING = Kind(
     "shrinking activations", "fault",
     "standard deviation of the last hidden layer's activations over the first one's", 0.1,
-    "S1, S3: std 0.01 in 10 layers; S0: Xavier with ReLU",
+    "S1, S3: std 0.01 in 10 layers; S0: Xavier with ReLU; the number is our choice",
     "the initializer for the activation; else normalization=layer", below=True,
 )  # fmt: skip
 EXPLODING = Kind(
-    "exploding activations", "fault", "the same", 10.0, "S3: products of many factors above 1",
+    "exploding activations", "fault",
+    "standard deviation of the last hidden layer's activations over the first one's", 10.0,
+    "S3: products of many factors above 1; the number is our choice",
     "the initializer for the activation; else normalization=layer",
 )  # fmt: skip
 SATURATED = Kind(
@@ -33,17 +35,19 @@ SATURATED = Kind(
 DEAD = Kind(
     "dead units at the start", "fault",
     "share of a hidden layer's rectified units that are off on every row", 0.4,
-    "S3: about 10 % in layer 10 of a sound network",
+    "S3: about 10 % in layer 10 of a sound network; the number is our choice",
     "preprocessing=standardize where inputs are large; the initializer; activation=leaky_relu",
 )  # fmt: skip
 VANISHING = Kind(
     "vanishing gradients", "fault",
     "gradient of a row's loss in the first hidden layer over the last one's", 1e-3,
-    "S1, S3: saturating activations in depth",
+    "S1, S3: saturating activations in depth; the number is our choice",
     "a rectifier instead of a sigmoid; the initializer; normalization=layer", below=True,
 )  # fmt: skip
 GROWING = Kind(
-    "exploding gradients", "fault", "the same", 1e3, "S1: std 1 in 10 layers of tanh; S3",
+    "exploding gradients", "fault",
+    "gradient of a row's loss in the first hidden layer over the last one's", 1e3,
+    "S1: std 1 in 10 layers of tanh (1e4 and more); S3",
     "the initializer; else normalization=layer",
 )  # fmt: skip
 KINDS = (SYMMETRIC, SHRINKING, EXPLODING, SATURATED, DEAD, VANISHING, GROWING)

@@ -1,0 +1,1 @@
+"""What scripts/diagnosis does: plant faults, see whether they are found, and paste the remedies."""
