@@ -135,7 +135,7 @@ def record(folder: Path) -> dict[str, Any]:
     return {
         "state": flat(newest["state"]),
         "metrics": (folder / directory.METRICS).read_bytes(),
-        "probes": (folder / directory.PROBES).read_bytes(),
+        "probes": list(directory.read_rows(folder / directory.PROBES)),
         "timing": [row["step"] for row in directory.read_rows(folder / directory.TIMING)],
         "points": points(folder),
         "summary": {key: each for key, each in summary.items()

@@ -42,7 +42,7 @@ FAULTS = [
     (
         "from runner.training import checkpoints\n"
         "checkpoints._hash = lambda data: 'f' * 16",
-        ["checkpoints", "--count", "200"],
+        ["checkpoints", "--count", "80"],
         ["another result than that of the whole run", "  runner resume "],
     ),
     (
