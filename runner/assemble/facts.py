@@ -14,9 +14,10 @@ from runner.assemble.run import Run
 from runner.diagnosis.curvature import conditioning
 from runner.diagnosis.layers import Layer, layers, tails
 from runner.foundation import rng
+from runner.foundation.durations import ENDLESS
 from runner.training.evaluation import predict
 
-ROWS = 5000  # training rows that are looked at
+ROWS, NUMBERS = 5000, 2**22  # of the training data that are looked at, at most
 COLUMNS = 512  # of which dependence is looked for
 BATCHES = 8
 
@@ -33,6 +34,7 @@ def facts(run: Run) -> dict[str, Any]:
         "task": run.data.task,
         "outputs": run.data.outputs,
         "batch": batch_size(run.sampler),
+        "steps": run.clock.total if run.clock.total < ENDLESS else None,
         "norms": len(norms),
         "batch_norms": sum("Batch" in name for name in norms),
         "floor": 0.0 if own else None,
@@ -43,9 +45,13 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def _chance(run: Run) -> float:
+    """Return the loss of one answer for all: equal scores, or the mean of the targets."""
     x, y = (part[:ROWS] for part in run.prepared.splits["train"])
-    outputs = predict(run.model, [(x[:1], y[:1])], run.loss)[0].outputs
-    return float(run.loss(outputs.new_zeros(len(y), *outputs.shape[1:]), y).mean())
+    given = predict(run.model, [(x[:1], y[:1])], run.loss)[0].outputs
+    answers = given.new_zeros(len(y), *given.shape[1:])
+    if run.data.task == "regression":
+        answers = answers + y.mean(0)
+    return float(run.loss(answers, y).mean())
 
 
 def _layer(each: Layer) -> dict[str, Any]:
@@ -58,14 +64,16 @@ def _layer(each: Layer) -> dict[str, Any]:
 
 
 def _data(run: Run) -> dict[str, Any]:
-    """Look at the rows as the network gets them, those of training up to 5000 of them.
+    """Look at the rows as the network gets them, those of training: 5000 at most, taken evenly.
 
     magnitude    root mean square of the inputs
     offset       largest distance of a column's mean from 0, in its standard deviations
     scale_spread largest of the columns' standard deviations against the smallest
     condition    number of the columns' covariance
     """
-    x = run.prepared.splits["train"][0][:ROWS]
+    x = run.prepared.splits["train"][0]
+    count = min(ROWS, len(x), max(2, NUMBERS // x[0].numel()))
+    x = x[torch.arange(count, device=x.device) * len(x) // count]
     columns = x.flatten(1).double()
     variance, mean = torch.var_mean(columns, 0, correction=0)
     spread, rms = variance.sqrt(), (variance + mean.square()).mean().sqrt()

@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     warn_of_secrets(options.overrides)
     if options.multirun:
+        if options.verbose:
+            raise Misconfigured("--verbose: is about a single run; runner diagnose tells of sweeps")
         from runner.cli import sweep
 
         continuing.refuse_in_sweeps(options.overrides)

@@ -95,7 +95,10 @@ def jacobian(model: nn.Module, x: Tensor) -> dict[str, float]:
             torch.autograd.grad(column.sum(), given, retain_graph=True, materialize_grads=True)[0]
             for column in outputs.unbind(1)
         ]
-    values = torch.linalg.svdvals(torch.stack(slopes, 1).flatten(2).double())  # (B, C)
+    matrices = torch.stack(slopes, 1).flatten(2).double()  # (B, C, D)
+    if not matrices.isfinite().all():
+        return {}
+    values = torch.linalg.svdvals(matrices)  # (B, C)
     largest, smallest = values[:, 0].mean(), values[:, -1].mean()
     return {"jacobian_largest": float(largest), "jacobian_smallest": float(smallest)}
 

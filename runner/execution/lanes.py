@@ -79,7 +79,6 @@ class Batch:
                     continue
                 outcome = step(*batch(self.stack.step), factors, due)
                 self.stack.window.append(outcome)
-                self._probe()
                 if due:
                     self._clocks(False)
                     if self._look(told):
@@ -87,13 +86,14 @@ class Batch:
                         if self._compacted():
                             step, batch = make(), self.together.batches()
                     self._clocks(True)
+                self._probe()
                 self._keep(waiting, ended)
 
     def _probe(self) -> None:
-        """Look into jobs after this step; the last look at a job is where it ends."""
+        """Look into the jobs that go on after this step; where a job ends is its last look."""
         step = self.stack.step
         for at, lane in enumerate(self.lanes):
-            if lane is not None and step < self.total and lane.probing.wants(step):
+            if lane is not None and lane.probing.wants(step):
                 lane.recorder.stopwatch.rest()
                 lane.probing.after(model_of(self.stack, at, lane), step, False)
                 lane.recorder.stopwatch.go()

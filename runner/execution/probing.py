@@ -7,7 +7,8 @@ fault, all of them at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from runner.diagnosis.layers import layers
 from runner.diagnosis.probe import Probe, probe, trial
 from runner.diagnosis.verdicts import configuration
 from runner.diagnosis.verdicts.kind import Verdict
-from runner.foundation.errors import Unwritable
+from runner.foundation.errors import Interrupted, Unwritable
 from runner.foundation.files import read_json, write_json
 from runner.recording import directory
 from runner.recording.recorder import Recorder
@@ -52,12 +53,10 @@ class Probing:
         """
         if not self.looks:
             return
-        known = self.recorder.folder / directory.DIAGNOSIS
-        if not self.recorder.resumed or not read_json(known):
-            try:
+        with self._forgiving():
+            known = self.recorder.folder / directory.DIAGNOSIS
+            if not self.recorder.resumed or not read_json(known):
                 write_json(known, {"facts": facts(self.run)})
-            except Unwritable as error:
-                self.recorder.terminal.warn(str(error))
         if not self.recorder.resumed:
             self._look(model, step)
         self._note(model, step + 1)
@@ -92,21 +91,40 @@ class Probing:
             self._before = {each.name: each.weight.detach().clone() for each in layers(model)}
 
     def _look(self, model: nn.Module, step: int) -> None:
-        """Probe a model as it is after a step; record what is found and judge it."""
-        row, found = look(self.run, model, step, self.probes)
-        for each in layers(model):
-            if each.name in self._before and each.name in found.layers:
-                old = self._before[each.name]
-                change = (each.weight.detach() - old).norm() / old.norm().clamp(min=1e-30)
-                row["layers"][each.name]["update"] = float(change)
+        """Probe a model as it is after a step and record what is found; judge how it begins."""
+        with self._forgiving():
+            row, found = look(self.run, model, step, self.probes)
+            for each in layers(model):
+                if each.name in self._before and each.name in found.layers:
+                    old = self._before[each.name]
+                    change = (each.weight.detach() - old).norm() / old.norm().clamp(min=1e-30)
+                    row["layers"][each.name]["update"] = float(change)
+            full = self.probes.level == "full"
+            self.recorder.probed(row, _distributions(model, found) if full else {})
         self._before = {}
-        full = self.probes.level == "full"
-        self.recorder.probed(row, _distributions(model, found) if full else {})
+        if step in (0, self.run.clock.steps_per_epoch):
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say what is known to be a fault already."""
         terminal = self.recorder.terminal
         for verdict in diagnosed(self.recorder.folder, terminal.warn):
             if verdict.severity == "fault" and verdict.name not in self._told | SAID:
                 self._told.add(verdict.name)
                 terminal.warn(diagnosis.line(verdict))
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Let a run that cannot be looked at go on, without further looks."""
+        try:
+            yield
+        except (Interrupted, Unwritable) as error:
+            if isinstance(error, Interrupted):
+                raise
+            self.recorder.terminal.warn(str(error))
+        except Exception as error:  # a model of the user's own, no memory for a copy of it
+            self.looks = False
+            self.recorder.terminal.warn(f"the network is looked at no more: {error!r}")
 
 
 def diagnosed(folder: Path, warn: Callable[[str], None], state: str | None = None) -> list[Verdict]:
@@ -135,10 +153,11 @@ def look(run: Run, model: nn.Module, step: int, probes: Probes) -> tuple[dict[st
     chosen = torch.arange(count, device=x.device) * len(x) // count
     x, y = x[chosen], y[chosen]
     found = probe(model, run.loss, x, y)
-    once, again = predict(model, [(x, y), (x[:AGAIN], y[:AGAIN])], run.loss)
-    outputs = once.outputs[:AGAIN].double()
+    few = (x[:AGAIN], y[:AGAIN])
+    whole, once, again = predict(model, [(x, y), few, few], run.loss)
+    outputs = once.outputs.double()
     apart = (again.outputs - outputs).square().mean() / outputs.var().clamp(min=1e-12)
-    network = {**found.network, "loss_in_evaluation": float(once.loss),
+    network = {**found.network, "loss_in_evaluation": float(whole.loss),
                "noise_in_evaluation": float(apart)}  # fmt: skip
     if probes.level == "full":
         copied = trial(model)

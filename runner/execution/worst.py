@@ -42,13 +42,15 @@ def keep(
     """
     if recorder.swept is not None:
         return []
-    content = found(run, split, outcomes)
-    if run.data.task == "classification":
-        recorder.mistaken(content, step)
     try:
+        content = found(run, split, outcomes)
+        if run.data.task == "classification":
+            recorder.mistaken(content, step)
         write_json(recorder.folder / directory.MISTAKES, content)
     except Unwritable as error:
         return [str(error)]
+    except Exception as error:  # a loss of the user's own may give anything
+        recorder.terminal.warn(f"no {directory.MISTAKES}: {error!r}")
     return []
 
 

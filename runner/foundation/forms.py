@@ -96,8 +96,9 @@ FORMS: dict[str, Any] = {
     },
     "diagnosis.json": {
         "facts": {
-            "task": text, "outputs": whole, "batch": whole, "norms": whole, "batch_norms": whole,
-            "floor": number, "layers": {REST: {"units": Needed(whole), "activation": text}},
+            "task": text, "outputs": whole, "batch": whole, "steps": whole, "norms": whole,
+            "batch_norms": whole, "floor": number, "chance": number,
+            "layers": {REST: {"units": Needed(whole), "activation": text}},
             "data": {"leaks": {REST: number}, "columns": truth, REST: number},
         },
         "verdicts": [_VERDICT],

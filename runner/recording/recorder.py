@@ -182,7 +182,8 @@ class Recorder:
         """
         self.write()
         if self.probes is None:
-            self.probes = self._log("probes", directory.PROBES)
+            path = self.folder / directory.PROBES
+            self.probes = Log(path, 0 if path.exists() else None)  # no checkpoint knows of it
         self._keep(self.probes, row)
         if self.events is not None:
             self._draw(self.events.scalars, _tags(row), row["step"])

@@ -156,8 +156,24 @@ DATA = {
 @pytest.mark.parametrize("name", list(DATA))
 def test_data_as_the_network_gets_it(name):
     facts, override = DATA[name]
-    (found,) = judge(Evidence(facts={"data": facts, "batch": 64, "outputs": 3}))
+    (found,) = judge(going(data=facts, batch=64, outputs=3))
     assert (found.name, found.override) == (name, override)
+
+
+def going(optimizer: str = "sgd", loss: float = 1.0, **facts) -> Evidence:
+    """Return a run that goes on, of whose loss of 2 so much is left."""
+    return Evidence(
+        {"optimizer": optimizer},
+        {"floor": 0.0, **facts},
+        [{"step": 0, "layers": {}, "network": {"loss": 2.0}}],
+        [{"step": 1, "train/loss": loss}],
+        {"state": "running"},
+    )
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), [("adam", 1.0), ("sgd", 0.01)])
+def test_inputs_may_depend_where_that_holds_nobody_up(optimizer, loss):
+    assert judge(going(optimizer, loss, data={"condition": 1e4})) == []
 
 
 CONFIGURATIONS = {
@@ -193,8 +209,8 @@ def test_nothing_known_is_nothing_wrong():
 
 def test_the_gravest_comes_first():
     evidence = Evidence(
-        {"output": "softmax", "loss": "cross_entropy"},
-        {"data": {"condition": 1e4, "scale_spread": 1e4}},
+        {"output": "softmax", "loss": "cross_entropy", "regularizer.l2.over": "all"},
+        {"norms": 1, "data": {"scale_spread": 1e4}},
     )
     found = [SEVERITIES.index(each.severity) for each in judge(evidence)]
     assert found == sorted(found) == [0, 1, 2]

@@ -10,7 +10,9 @@ import pytest
 import torch
 from resuming import begin, cut, flat, record, resume, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_batch import member, trained
 
+from runner.execution import batch as batches
 from runner.recording import directory
 from runner.training import checkpoints
 
@@ -90,21 +92,41 @@ def test_numbers_of_the_weights(tmp_path):
         assert numbers["weight"] == pytest.approx(float(new.square().mean().sqrt()), rel=1e-5)
 
 
-def test_lanes_are_looked_at_as_runs_alone(runner, tmp_path):
-    words = [*TABLE, "probes.jobs=true", "probes.every=4steps"]
-    assert runner("-m", "seeds=3", *words, "name=many").code == 0
-    assert runner("seed=1", *words, "name=one").code == 0
-    (alone,) = Path("outputs/default").glob("*-one-*")
-    (lane,) = Path("outputs/default/many").glob("*seed1*")
-    assert "lanes" in json.dumps(json.loads(Path("outputs/default/many/sweep.json").read_text()))
-    own, other = looks(lane), looks(alone)
-    assert (
-        [row["step"] for row in own] == [row["step"] for row in other] == [0, 3, 4, 8, 12, 16, 18]
-    )
-    for a, b in zip(own, other, strict=True):
-        assert flat(a) == pytest.approx(flat(b), rel=1e-3, abs=1e-5)
-    verdicts = json.loads((lane / directory.DIAGNOSIS).read_text())["verdicts"]
-    assert verdicts == json.loads((alone / directory.DIAGNOSIS).read_text())["verdicts"]
+def test_lanes_are_looked_at_as_runs_alone(tmp_path):
+    """Also one that its stopping rule ends, and one that diverges beside sound ones."""
+    looked = ("probes.jobs=true", "probes.every=4steps", "probes=full")
+    given = {
+        "sound": ("seed=1",),
+        "stopped": ("seed=2", "stopping=target", "stopping.value=0.2"),
+        "diverged": ("seed=3", "optimizer.lr=1.0e+30"),
+    }
+    found = {}
+    for count in (3, 1):
+        batches._lender.cache_clear()
+        root = tmp_path / str(count)
+        jobs = [
+            member(name, root, "probes=full", *looked[:2], *words) for name, words in given.items()
+        ]
+        told = trained(jobs, root, count).final()
+        found[count] = {
+            job.id: (told[job.id]["state"], looks(job.folder), verdicts(job.folder)) for job in jobs
+        }
+    lanes, alone = found[3], found[1]
+    assert [lanes[name][0] for name in given] == ["finished", "finished", "diverged"]
+    for name in given:
+        assert lanes[name][0] == alone[name][0]
+        steps = [[row["step"] for row in each[name][1]] for each in (lanes, alone)]
+        assert steps[0] == steps[1]
+        assert len(steps[0]) == len(set(steps[0]))
+        assert lanes[name][2] == alone[name][2]
+    assert [row["step"] for row in lanes["sound"][1]] == [0, 4, 6, 8, 12, 16, 20, 24]
+    for a, b in zip(lanes["sound"][1], alone["sound"][1], strict=True):
+        assert flat(a["layers"]) == pytest.approx(flat(b["layers"]), rel=1e-3, abs=1e-5)
+
+
+def verdicts(folder: Path) -> list[str]:
+    content = json.loads((folder / directory.DIAGNOSIS).read_text())
+    return [each["name"] for each in content["verdicts"]]
 
 
 def test_jobs_are_not_looked_at_unless_asked(runner):
@@ -153,6 +175,39 @@ def test_a_full_disk_costs_looks_and_not_the_run(tmp_path, monkeypatch, runner):
     done = runner(*TABLE)
     assert done.code == 0
     assert done.out.count("no space left") == 1
+
+
+@pytest.mark.parametrize("level", ["light", "full"])
+def test_what_cannot_be_looked_at_goes_on(runner, monkeypatch, level):
+    from runner.execution import probing
+
+    def fails(*given):
+        raise MemoryError("no room for a copy")
+
+    monkeypatch.setattr(probing, "look", fails)
+    done = runner(*TABLE, f"probes={level}")
+    assert done.code == 0
+    assert done.out.count("the network is looked at no more: MemoryError") == 1
+
+
+def test_a_run_that_diverges_says_so_and_not_that_it_cannot_be_looked_at(runner):
+    words = ("optimizer=sgd", "optimizer.lr=1e30", "probes=full", "probes.every=1steps")
+    done = runner(*TABLE, *words)
+    assert done.code == 4, done.err
+    assert "no more" not in done.out
+
+
+def test_rows_that_no_checkpoint_knows_of_go(tmp_path):
+    """A run that is looked at only from where it goes on, killed and resumed once more."""
+    words = (*TABLE, "trainer.save_every=5steps")
+    with cut(7):
+        begin((*words, "probes=none"), tmp_path)
+    again = (*words, "probes=light", "probes.every=1steps")
+    with cut(2, kill=True):
+        resume(again, started(tmp_path))
+    folder = resume(again, started(tmp_path))
+    steps = [row["step"] for row in looks(folder)]
+    assert steps == sorted(set(steps))
 
 
 def test_looks_have_only_numbers(tmp_path):

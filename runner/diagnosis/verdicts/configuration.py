@@ -54,10 +54,16 @@ def double_softmax(evidence: Evidence) -> Iterator[Verdict]:
         )
 
 
+def has_tiny_batches(evidence: Evidence) -> bool:
+    """Tell whether batches are too small for batch normalization that goes by them."""
+    size, count = evidence.facts.get("batch"), evidence.facts.get("batch_norms")
+    return bool(count) and size is not None and size < TINY.threshold
+
+
 def tiny_batches(evidence: Evidence) -> Iterator[Verdict]:
     """Batch statistics of a few rows (S1, S4)."""
-    size, count = evidence.facts.get("batch"), evidence.facts.get("batch_norms", 0)
-    if count and size is not None and size < TINY.threshold:
+    if has_tiny_batches(evidence):
+        size = evidence.facts["batch"]
         yield TINY.verdict(
             size,
             f"batch normalization goes by {size} rows at a time: its statistics are noise",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from runner.diagnosis.verdicts.configuration import has_tiny_batches
 from runner.diagnosis.verdicts.initialization import flat_tails
 from runner.diagnosis.verdicts.kind import Evidence, Kind, Verdict, median
 from runner.diagnosis.verdicts.remedy import (
@@ -16,7 +17,7 @@ from runner.diagnosis.verdicts.remedy import (
 )
 
 SLOWER = "a tenth of the learning rate; preprocessing=standardize where inputs are large"
-POINTS = 6  # of a curve, before its shape means something
+POINTS, THIRDS = 6, 9  # of a curve, before its shape means something; before its thirds do
 ARRIVED = 0.1  # of a constant answer's loss: a run that leaves no more is not too slow
 LEARNT = 0.8  # of the same: a run that arrives may have jumped
 MOVES, STILL, GENTLE = 1e-3, 1e-2, 2e-2  # of the weights in a step
@@ -94,7 +95,8 @@ def learning_rate(evidence: Evidence) -> Iterator[Verdict]:
         return
     start, fallen, span = evidence.start or 0.0, 1 - left, evidence.to_learn or 1.0
     largest = max(_updates(evidence), default=0.0)
-    calm = largest < GENTLE and _generalizes(evidence)
+    calm = largest < GENTLE and _generalizes(evidence) and not _is_cut_short(evidence)
+    calm = calm and len(points) >= THIRDS and not has_tiny_batches(evidence)
     if (highest := max(points)) > TOO_HIGH.threshold * start and fallen < LEARNT:
         yield TOO_HIGH.verdict(
             highest / start,
@@ -199,7 +201,7 @@ def overfitting(evidence: Evidence) -> Iterator[Verdict]:
 def underfitting(evidence: Evidence) -> Iterator[Verdict]:
     """The curve has arrived, and most is left to learn, on new rows as well (S2, S4)."""
     points, left, wrong = _train(evidence), evidence.left, _wrong(evidence)
-    if evidence.status.get("state") != "finished" or len(points) < POINTS or left is None:
+    if evidence.status.get("state") != "finished" or len(points) < THIRDS or left is None:
         return
     fallen, override = 1 - left, capacity(evidence)
     span = evidence.to_learn or 1.0
@@ -244,9 +246,15 @@ def _unlearnt(evidence: Evidence) -> bool:
 
 
 def _generalizes(evidence: Evidence) -> bool:
-    """Tell whether the validation loss, if there is one, was falling too."""
+    """Tell whether the validation loss, if there is one, was falling by as much."""
     valid = [value for _, value in evidence.curve("valid/loss")]
-    return len(valid) < POINTS or _late(valid) > 0
+    return len(valid) < THIRDS or _late(valid) > LOW.threshold * (evidence.to_learn or 1.0)
+
+
+def _is_cut_short(evidence: Evidence) -> bool:
+    """Tell whether something else than the budget ended the run."""
+    budget = evidence.facts.get("steps")
+    return budget is not None and evidence.rows[-1].get("step", budget) < budget
 
 
 def _updates(evidence: Evidence) -> list[float]:

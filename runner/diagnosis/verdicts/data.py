@@ -8,6 +8,8 @@ from typing import Any
 
 from runner.diagnosis.verdicts.kind import Evidence, Kind, Verdict
 
+PLAIN = ("gd", "sgd", "momentum", "momentum_lecture", "nesterov")  # by the gradient alone
+SLOW = 0.05  # of what there was to learn: a run that leaves less was not held up
 FEW = 16  # rows of a batch, of which one class may well have nearly all
 
 UNSCALED = Kind(
@@ -78,9 +80,10 @@ def unscaled(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def dependent(evidence: Evidence) -> Iterator[Verdict]:
-    """Columns that follow each other make the loss a narrow valley (S4)."""
-    condition = _data(evidence).get("condition")
-    if condition is not None and condition > DEPENDENT.threshold:
+    """Columns that follow each other make the loss a narrow valley (S4), where that is felt."""
+    left = evidence.left or 0.0
+    condition, plain = _data(evidence).get("condition"), evidence.chosen("optimizer") in PLAIN
+    if condition is not None and condition > DEPENDENT.threshold and plain and left > SLOW:
         yield DEPENDENT.verdict(
             condition,
             f"columns follow each other: the condition number of their covariance is "
@@ -109,7 +112,7 @@ def labels(evidence: Evidence) -> Iterator[Verdict]:
 def leakage(evidence: Evidence) -> Iterator[Verdict]:
     """Rows of the training split stand in another split too."""
     for split, share in (_data(evidence).get("leaks") or {}).items():
-        if share > LEAKAGE.threshold:
+        if share is not None and share > LEAKAGE.threshold:
             yield LEAKAGE.verdict(
                 share,
                 f"{share:.0%} of the {split} rows stand in the training split too: its numbers "
@@ -136,10 +139,10 @@ def sorted_rows(evidence: Evidence) -> Iterator[Verdict]:
 def _balanced(evidence: Evidence) -> str:
     """Return what makes classes alike, if that leaves rows for a batch."""
     data = _data(evidence)
+    share, ratio = data.get("largest_class") or 0, data.get("class_ratio") or math.inf
     if "dataset.balance" in evidence.settings:
         return "dataset.balance=null"
-    rarest = data.get("rows", 0) * data["largest_class"] / data.get("class_ratio", math.inf)
-    left = rarest * evidence.facts.get("outputs", 0)
+    left = (data.get("rows") or 0) * share / ratio * (evidence.facts.get("outputs") or 0)
     return "dataset.balance=1" if left >= (evidence.facts.get("batch") or 1) else ""
 
 

@@ -60,7 +60,7 @@ def symmetric(evidence: Evidence) -> Iterator[Verdict]:
         name
         for name, numbers in layers.items()
         if known.get(name, {}).get("activation") and known[name]["units"] > 1
-        and numbers["spread"] <= ALIKE * numbers["weight"]
+        and numbers.get("spread", 1.0) <= ALIKE * numbers.get("weight", 0.0)
     ]  # fmt: skip
     if hidden:
         yield SYMMETRIC.verdict(

@@ -110,7 +110,9 @@ class Evidence:
         start, floor, chance = self.start, self.facts.get("floor"), self.facts.get("chance")
         if not start or floor is None:
             return None
-        level = start if chance is None or self.chosen("regularizer") != "none" else chance
+        level = start
+        if chance is not None and chance > floor and self.chosen("regularizer") == "none":
+            level = float(chance)  # of some losses equal scores are no mistake
         return max(min(start, level) - floor, 1e-12)
 
     @property

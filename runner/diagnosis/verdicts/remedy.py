@@ -87,6 +87,8 @@ def capacity(evidence: Evidence) -> str:
         return "dropout=none"
     if evidence.chosen("architecture") in ("linear", "deep_linear"):
         return "architecture=mlp"
+    if evidence.chosen("loss") == "wasserstein":  # flat where scores are far apart
+        return "loss=cross_entropy"
     return ""
 
 
