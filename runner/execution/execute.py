@@ -23,7 +23,7 @@ from runner.execution.record import origin
 from runner.execution.rollback import after_divergence, anchored
 from runner.execution.saving import Saving
 from runner.foundation.durations import minutes
-from runner.foundation.errors import Interrupted, Unwritable
+from runner.foundation.errors import Interrupted
 from runner.recording import directory
 from runner.recording.console import Terminal
 from runner.recording.environment import accelerators, decided
@@ -117,7 +117,7 @@ def _trained(
                 recorder.stop()
                 saver.save()
             if waiting.number:
-                saver.leave(waiting.number)
+                saving.leave(waiting.number, state.step, saver.save)
         return finish(run, state, recorder, saving.unsaved)
 
 
@@ -258,7 +258,7 @@ class _Saver:
 
         def leave(state: State, row: Row) -> None:
             if waiting.number:
-                self.leave(waiting.number)
+                self.saving.leave(waiting.number, state.step, self.save)
 
         def anchor(state: State, row: Row) -> None:
             self.anchor()
@@ -270,18 +270,6 @@ class _Saver:
         looked = 1 if self.period and self.seconds else self._steps(self.period)
         saves = [Hook(looked, save), Hook(1, leave), Hook(1, go)]
         return [*anchors, *saves]
-
-    def leave(self, number: int) -> None:
-        """Save, and raise `Interrupted`, which says what is kept where that could not be."""
-        step = self.state.step
-        try:
-            self.save()
-            self.saving.wait()
-        except Unwritable as error:
-            kept = checkpoints.newest(self.saving.folder)
-            rest = "nothing is kept" if kept is None else f"step {kept} is kept"
-            raise Interrupted(number, f"step {step} could not be saved: {error}; {rest}") from error
-        raise Interrupted(number, f"saved step {step}")
 
     def _steps(self, period: str | None) -> int:
         """Return the steps of a period; of an epoch where there is none, or the clock has it."""

@@ -20,7 +20,7 @@ from runner.execution.jobs import TOLD
 from runner.execution.lane import Lane, final, model_of, of_lane, packed, state_of, unpack, unsound
 from runner.execution.replay import cause_of
 from runner.execution.saving import Saving
-from runner.foundation.errors import Interrupted, RunnerError, Unrecorded, UnusableCheckpoint
+from runner.foundation.errors import RunnerError, Unrecorded, UnusableCheckpoint
 from runner.training import feed
 from runner.training.evaluation import evaluating, measure, measure_lanes
 from runner.training.lanes import Step, Tensors, predicted
@@ -266,9 +266,7 @@ class Batch:
     def _keep(self, waiting: Waiting, ended: Ended) -> None:
         """Save in time, and save and leave when a signal came."""
         if waiting.number:
-            self.save()
-            self.saving.wait()
-            raise Interrupted(waiting.number, f"saved step {self.stack.step}")
+            self.saving.leave(waiting.number, self.stack.step, self.save)
         if time.monotonic() - self.saving.time >= self.every:
             self._clocks(False)
             self._tell(ended) if self.late else self.save()

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from runner.foundation.errors import Unwritable
+from runner.foundation.errors import Interrupted, Unwritable
 from runner.foundation.files import unwritable
 from runner.training import checkpoints
 
@@ -81,6 +81,17 @@ class Saving:
             self.warn(f"{error}; training goes on, and tries again with the next checkpoint")
             return False
         return True
+
+    def leave(self, number: int, step: int, save: Callable[[], None]) -> NoReturn:
+        """Save a step and raise `Interrupted`, which says what is kept where that could not be."""
+        try:
+            save()
+            self.wait()
+        except Unwritable as error:
+            kept = checkpoints.newest(self.folder)
+            rest = "nothing is kept" if kept is None else f"step {kept} is kept"
+            raise Interrupted(number, f"step {step} could not be saved: {error}; {rest}") from error
+        raise Interrupted(number, f"saved step {step}")
 
     def unsaved(self) -> list[str]:
         """Wait; return why what was begun could not be written, if so."""

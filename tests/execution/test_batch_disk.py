@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_batch import TOTAL, Told, ending, record, trained
+from test_batch import TOTAL, Told, ending, record, signalled, trained
 from test_disk import limited
 
 from runner.execution import lanes
+from runner.foundation.errors import Interrupted
 from runner.recording import directory
 from runner.training import checkpoints
 
@@ -82,5 +84,19 @@ def test_what_ends_on_a_disk_that_stays_full_says_so(tmp_path, whole):
         assert re.search(FULL, status["message"])[1] == str(TOTAL)
         assert (job.folder / directory.SUMMARY).exists()
         directory.set_status(job.folder, state="interrupted", exit_code=None, message=None)
+    trained(jobs, tmp_path)
+    assert [record(tmp_path, job) for job in jobs] == whole
+
+
+def test_a_signal_on_a_full_disk_interrupts_all_the_same(tmp_path, whole, monkeypatch):
+    """F07, F38: each job is told so, and that nothing is kept; with room they go on."""
+    monkeypatch.setattr(lanes, "TOLD", 0.0)
+    jobs, told = ending(tmp_path), Told(on=signalled(signal.SIGTERM, 8))
+    with full(until=TOTAL + 1), pytest.raises(Interrupted, match="step 8 could not be") as left:
+        trained(jobs, tmp_path, told=told)
+    assert left.value.exit_code == 143
+    assert str(left.value).endswith("; nothing is kept")
+    states = {each["state"] for each in told.final().values()}
+    assert "interrupted" in states
     trained(jobs, tmp_path)
     assert [record(tmp_path, job) for job in jobs] == whole
