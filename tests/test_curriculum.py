@@ -32,7 +32,7 @@ BESIDE = {
     "schedule": "cosine cyclic linear multi_step one_cycle polynomial",
     "stopping": "target",
 }
-NO_IDEAS = {"trainer", "experiment", "sweep", "hooks"}
+NO_IDEAS = {"trainer", "experiment", "sweep", "hooks", "probes"}
 
 
 def keys_of(group: str) -> set[str]:
