@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from runner.diagnosis.verdicts.sweep import NOISE, error_of
 from runner.recording.console import number
 from runner.reports import naming
 from runner.reports.folding import Configuration, best
 from runner.reports.results import BROKEN, Results
 
-ERRORS = 2  # standard errors of a difference below which two means are not told apart
 RANGE = 3  # values from which on a swept range has edges
 
 
@@ -39,8 +38,8 @@ def indistinct(one: Configuration, other: Configuration) -> tuple[float, float] 
     if not one.value or not other.value or one.value.std is None or other.value.std is None:
         return None
     difference = abs(one.value.mean - other.value.mean)
-    error = math.sqrt(sum(each.std**2 / each.n for each in (one.value, other.value) if each.std))
-    return (difference, error) if difference <= ERRORS * error else None
+    error = error_of([one.value.std, other.value.std], [one.value.n, other.value.n])
+    return (difference, error) if difference <= NOISE.threshold * error else None
 
 
 def _close(results: Results, ranked: Sequence[Configuration]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from runner.diagnosis.verdicts.configuration import has_tiny_batches
 from runner.diagnosis.verdicts.initialization import flat_tails
@@ -16,6 +17,7 @@ from runner.diagnosis.verdicts.remedy import (
     units,
 )
 
+Look = Mapping[str, Any]
 SLOWER = "a tenth of the learning rate; preprocessing=standardize where inputs are large"
 POINTS, THIRDS = 6, 9  # of a curve, before its shape means something; before its thirds do
 ARRIVED = 0.1  # of a constant answer's loss: a run that leaves no more is not too slow
@@ -147,37 +149,39 @@ def updates(evidence: Evidence) -> Iterator[Verdict]:
 
 def died(evidence: Evidence) -> Iterator[Verdict]:
     """Rectified units have been switched off for good while training (S1, S3)."""
-    if len(evidence.probes) < 2:
-        return
-    before, after = (evidence.hidden(evidence.probes[at], "dead") for at in (0, -1))
-    rectifying = any(each.get("rectifies") for each in evidence.facts.get("layers", {}).values())
-    if not rectifying or not before or len(before) != len(after):
-        return
-    grown = max(b - a for a, b in zip(before, after, strict=True))
-    if max(after) > DIED.threshold and grown > GROWN and _unlearnt(evidence):
-        yield DIED.verdict(
-            max(after),
-            f"{max(after):.0%} of the units of a hidden layer are off on every row; "
-            f"{grown:.0%} died in training",
-            slower(evidence),
-        )
+    known = evidence.facts.get("layers", {}).values()
+    if any(each.get("rectifies") for each in known):
+        share, grown = _grown(evidence, lambda look: evidence.hidden(look, "dead"))
+        if share > DIED.threshold and grown > GROWN and _unlearnt(evidence):
+            yield DIED.verdict(
+                share,
+                f"{share:.0%} of the units of a hidden layer are off on every row; "
+                f"{grown:.0%} died in training",
+                slower(evidence),
+            )
 
 
 def saturated(evidence: Evidence) -> Iterator[Verdict]:
     """Squashing units have been driven into their flat tails while training (S0, S1)."""
-    if len(evidence.probes) < 2:
-        return
-    before, after = (flat_tails(evidence, evidence.probes[at]) for at in (0, -1))
-    if not before or len(before) != len(after):
-        return
-    grown = max(b - a for a, b in zip(before, after, strict=True))
-    if max(after) > SATURATED.threshold and grown > GROWN and _unlearnt(evidence):
+    share, grown = _grown(evidence, lambda look: flat_tails(evidence, look))
+    if share > SATURATED.threshold and grown > GROWN and _unlearnt(evidence):
         yield SATURATED.verdict(
-            max(after),
-            f"{max(after):.0%} of the activations of a hidden layer lie in the flat tails; "
+            share,
+            f"{share:.0%} of the activations of a hidden layer lie in the flat tails; "
             f"{grown:.0%} came there in training",
             slower(evidence),
         )
+
+
+def _grown(evidence: Evidence, shares: Callable[[Look], list[float]]) -> tuple[float, float]:
+    """Return the largest share of a layer at the last look, and the largest rise since the first.
+
+    Nothing where there are no two looks at the same layers.
+    """
+    before, after = (shares(evidence.probes[at]) for at in (0, -1)) if evidence.probes else ([], [])
+    if not before or len(before) != len(after):
+        return 0.0, 0.0
+    return max(after), max(b - a for a, b in zip(before, after, strict=True))
 
 
 def overfitting(evidence: Evidence) -> Iterator[Verdict]:
