@@ -46,11 +46,12 @@ def summarize(folder: Path, terminal: Terminal) -> None:
 
 
 def command(folder: Path, instead: str = "") -> str:
-    """Return what is typed to repeat a run, with other values for some of what was typed."""
+    """Return what is typed to repeat a run or sweep, with other values for some of what was."""
     asked, words = directory.asked(folder), corrected(overrides(folder), instead)
     flags = [("--trust", each) for each in asked.get("trust") or []]
     flags += [("--config-dir", each) for each in asked.get("config_dirs") or []]
-    return shlex.join(["runner", *words, *(each for flag in flags for each in flag)])
+    many = ["-m"] if directory.is_sweep(folder) else []
+    return shlex.join(["runner", *many, *words, *(each for flag in flags for each in flag)])
 
 
 def overrides(folder: Path) -> list[str]:

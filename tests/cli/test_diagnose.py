@@ -60,6 +60,18 @@ def test_a_sweep(runner):
     assert "fault: symmetric weights, 2 of 4 jobs" in done.out
 
 
+def test_a_sweep_whose_seeds_hide_the_difference(runner):
+    """What is offered is the sweep's command with more seeds, as it can be typed."""
+    words = ("-m", "seeds=2", "optimizer.lr=0.03,0.031", "name=pair", "output_root=outputs")
+    assert runner(*words, *TABLE).code == 0
+    done = runner("diagnose", "pair")
+    assert done.code == 0
+    line = next(each for each in done.out.splitlines() if each.startswith("  try runner -m "))
+    assert "seeds=" in line
+    assert "seeds=2 " not in f"{line} "
+    assert runner(*shlex.split(line)[2:], "--dry-run").code == 0
+
+
 def test_a_mistake_is_refused(runner):
     done = runner("diagnose", "nothing")
     assert done.code == 2
